@@ -90,7 +90,12 @@ export async function noise(len, extension = 'mp4') {
   if (existsSync(path) && (await stat(path)).size === len) return path
   const part = `${path}.part-${process.pid}`
   const file = openSync(part, 'w')
-  for (let left = len; left > 0; left -= 1 << 22) writeSync(file, randomBytes(Math.min(left, 1 << 22)))
+  for (let left = len; left > 0; left -= 1 << 22) {
+    const bytes = randomBytes(Math.min(left, 1 << 22))
+    // Never by chance the signature of a format.
+    if (left === len) bytes.fill(0xee, 0, 16)
+    writeSync(file, bytes)
+  }
   closeSync(file)
   await rename(part, path)
   return path

@@ -1,0 +1,39 @@
+// Looks into a page's IndexedDB from outside, without knowing its layout: every byte string of a stored value.
+
+/** `[{database, store, key, base64}]`: every byte string of at least `min` bytes, as the page's origin has it stored. */
+export async function storedBytes(page, min = 1) {
+  return await page.evaluate(async (least) => {
+    const promised = (request) =>
+      new Promise((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result)
+        request.onerror = () => reject(request.error)
+      })
+    const base64 = (bytes) => {
+      let binary = ''
+      for (let at = 0; at < bytes.length; at += 32_768) binary += String.fromCharCode(...bytes.subarray(at, at + 32_768))
+      return btoa(binary)
+    }
+    const found = []
+    const walk = (value, where, depth) => {
+      if (value instanceof ArrayBuffer) value = new Uint8Array(value)
+      if (ArrayBuffer.isView(value)) {
+        const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+        if (bytes.length >= least) found.push({ ...where, base64: base64(bytes) })
+      } else if (value && typeof value === 'object' && depth < 4) {
+        for (const inner of Object.values(value)) walk(inner, where, depth + 1)
+      }
+    }
+    for (const { name } of await indexedDB.databases()) {
+      const database = await promised(indexedDB.open(name))
+      for (const store of database.objectStoreNames) {
+        const objects = database.transaction(store).objectStore(store)
+        const keys = await promised(objects.getAllKeys())
+        for (const key of keys) {
+          walk(await promised(database.transaction(store).objectStore(store).get(key)), { database: name, store, key: String(key) }, 0)
+        }
+      }
+      database.close()
+    }
+    return found
+  }, min)
+}

@@ -1,0 +1,212 @@
+// Bytes that lie: a flipped bit in any kind of block, and manifests that no honest publisher makes. Nothing wrong is
+// played or stored; where another source has the right bytes, the film plays.
+
+import { readFile } from 'node:fs/promises'
+import { cidOf, isBlock, makeWork, readWork } from '../lib/dag.mjs'
+import { fault } from '../lib/fault-proxy.mjs'
+import { media, sha256File } from '../lib/media.mjs'
+import { storedBytes } from '../lib/store.mjs'
+import { controlled, expect, fetchedSha256, play, reaches, startFilm, test } from './fixtures.mjs'
+
+const NAME = 'MP4 with the index first'
+
+/** The blocks of the work under attack, by kind. */
+async function blocksOf(library) {
+  const { relay, works } = library
+  const { id } = works[NAME]
+  const { files } = await readWork(id, (cid) => relay.block(cid))
+  const { chunks, pages } = files[0]
+  return {
+    manifest: id,
+    'hash page': pages[0],
+    'first chunk': chunks[0],
+    'middle chunk': chunks[chunks.length >> 1],
+    'last chunk': chunks.at(-1),
+    all: [id, ...pages, ...chunks],
+    chunks,
+  }
+}
+
+/** No sealed chunk, page or manifest in the store may differ from every true block. */
+async function nothingFalseIsStored(page, library) {
+  const { all } = await blocksOf(library)
+  const digests = new Set(all)
+  for (const { base64, database, store, key } of await storedBytes(page, 2048)) {
+    const bytes = Buffer.from(base64, 'base64')
+    const names = [String(cidOf(bytes, 0x55)), String(cidOf(bytes, 0x71))]
+    expect(names.some((name) => digests.has(name)), `${database}/${store}/${key}: ${bytes.length} bytes are no block of the work`).toBe(true)
+  }
+}
+
+for (const kind of ['manifest', 'hash page', 'first chunk', 'middle chunk', 'last chunk']) {
+  test(`a flipped bit in the gateway's ${kind}, and no other source: refused with a plain error`, async ({ page, proxy, library }) => {
+    const cid = (await blocksOf(library))[kind]
+    proxy.addrs = () => []
+    proxy.rules.push(fault.flip(cid))
+    const { id, stream, path } = library.works[NAME]
+    await controlled(page, proxy.origin)
+    const original = await readFile(path)
+    // Whatever arrives before the refusal is the original's beginning, and the end is never reached.
+    const got = await page.evaluate(async (url) => {
+      const response = await fetch(url)
+      const reader = response.ok ? response.body.getReader() : null
+      let binary = ''
+      let failed = !response.ok
+      while (reader && !failed) {
+        const { done, value } = await reader.read().catch(() => ({ done: true, failed: (failed = true) }))
+        if (done) break
+        for (let at = 0; at < value.length; at += 32_768) binary += String.fromCharCode(...value.subarray(at, at + 32_768))
+      }
+      return { failed, status: response.status, base64: btoa(binary) }
+    }, stream)
+    const bytes = Buffer.from(got.base64, 'base64')
+    expect(got.failed, `${bytes.length} of ${original.length} bytes, status ${got.status}`).toBe(true)
+    expect(bytes.equals(original.subarray(0, bytes.length))).toBe(true)
+    await page.goto(`${proxy.origin}/w/${id}`)
+    if (kind === 'middle chunk' || kind === 'last chunk') {
+      await startFilm(page)
+      await page.evaluate((at) => {
+        document.querySelector('video').currentTime = at
+      }, kind === 'last chunk' ? 19.9 : 10.5)
+    }
+    const panel = page.getByTestId('error')
+    await expect(panel).toBeVisible({ timeout: 40_000 })
+    await expect(panel.getByRole('button').first()).toBeVisible()
+    await nothingFalseIsStored(page, library)
+    // The fault goes away; the retry on the panel plays.
+    proxy.rules.length = 0
+    await panel.getByRole('button', { name: /again|retry/i }).click()
+    await startFilm(page)
+    await reaches(page, 0.5)
+  })
+
+  test(`a flipped bit in the gateway's ${kind}, with the relay's node at hand: the node is asked and the film plays`, async ({
+    page,
+    proxy,
+    library,
+  }) => {
+    const cid = (await blocksOf(library))[kind]
+    proxy.rules.push(fault.flip(cid))
+    const { id, stream, path } = library.works[NAME]
+    await play(page, proxy.origin, id)
+    const got = await fetchedSha256(page, stream)
+    expect(got.sha256).toBe(await sha256File(path))
+    await nothingFalseIsStored(page, library)
+  })
+}
+
+test('a flipped bit in the card: its text is not shown as the creator\'s', async ({ page, proxy, library }) => {
+  const { id } = library.works[NAME]
+  const { card } = await library.relay.work(id)
+  proxy.addrs = () => []
+  proxy.rules.push(fault.flip(card))
+  await page.goto(`${proxy.origin}/w/${id}`)
+  await startFilm(page)
+  await reaches(page, 0.5)
+  const bad = await library.relay.block(card)
+  bad[bad.length >> 1] ^= 1
+  for (const { base64 } of await storedBytes(page, 16)) {
+    expect(Buffer.from(base64, 'base64').equals(bad)).toBe(false)
+  }
+})
+
+/** Works made by hand, each with a reason to be refused. */
+async function hostileWorks() {
+  const film = await readFile(await media('tiny.mp4'))
+  const html = Buffer.from('<!doctype html><script>parent.postMessage("owned", "*"); window.owned = true</script>')
+  const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"><script>window.owned = true</script></svg>')
+  const honest = { path: 'film.mp4', type: 'video/mp4', bytes: film }
+  return {
+    'a file called text/html': makeWork([{ path: 'evil.html', type: 'text/html', bytes: html }]),
+    'a film beside a file called text/html': makeWork([honest, { path: 'evil.html', type: 'text/html', bytes: html }]),
+    'a file called image/svg+xml': makeWork([{ path: 'evil.svg', type: 'image/svg+xml', bytes: svg }]),
+    'a file called application/javascript': makeWork([{ path: 'evil.js', type: 'application/javascript', bytes: html }]),
+    'a file that names ../x': makeWork([{ ...honest, path: '../x' }]),
+    'a file that names a/../../x.mp4': makeWork([{ ...honest, path: 'a/../../x.mp4' }]),
+    'a file that names /etc/passwd': makeWork([{ ...honest, path: '/etc/passwd' }]),
+    'a file with a space and a quote in its name': makeWork([{ ...honest, path: 'a "b.mp4' }]),
+    'two files of one name': makeWork([honest, honest]),
+    'no file': makeWork([]),
+    'a length that is not its pages\'': makeWork([honest], {
+      spoil: (manifest) => ({ ...manifest, files: [{ ...manifest.files[0], len: 600_000_000 }] }),
+    }),
+    'a key that is not the one committed to': makeWork([honest], { spoil: (manifest) => ({ ...manifest, keys: [new Uint8Array(32)] }) }),
+    'another creator\'s name on it': makeWork([honest], {
+      spoilSigned: (manifest) => ({ ...manifest, creator: 'did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK' }),
+    }),
+    'a changed signature': makeWork([honest], {
+      spoilSigned: (manifest) => ({ ...manifest, sig: manifest.sig.map((byte, at) => (at === 10 ? byte ^ 1 : byte)) }),
+    }),
+    'no signature': makeWork([honest], {
+      spoilSigned: ({ sig: _sig, ...manifest }) => manifest,
+    }),
+    'a field nobody knows': makeWork([honest], { spoil: (manifest) => ({ ...manifest, onload: 'alert(1)' }) }),
+    'a version nobody knows': makeWork([honest], { spoil: (manifest) => ({ ...manifest, v: 2 }) }),
+  }
+}
+
+function serve(proxy, { id, blocks, work }) {
+  proxy.addrs = () => []
+  const ok = (type, body) => ({ status: 200, headers: { 'content-type': type }, body })
+  proxy.rules.push(fault.replace((path) => path.startsWith(`/api/v1/works/${id}`), ok('application/json', Buffer.from(JSON.stringify(work)))))
+  for (const [cid, bytes] of blocks) {
+    proxy.rules.push(fault.replace((path) => path.startsWith(`/ipfs/${cid}`), ok('application/vnd.ipld.raw', bytes)))
+  }
+}
+
+test('a work made by hand without Sluice\'s code plays: the refusals below are for their reasons', async ({ page, proxy }) => {
+  const made = makeWork([{ path: 'film.mp4', type: 'video/mp4', bytes: await readFile(await media('tiny.mp4')) }])
+  for (const [cid, bytes] of made.blocks) expect(isBlock(cid, bytes)).toBe(true)
+  serve(proxy, made)
+  await play(page, proxy.origin, made.id)
+  await reaches(page, 1)
+})
+
+test('manifests no honest publisher makes are refused', async ({ page, proxy }) => {
+  await controlled(page, proxy.origin)
+  for (const [what, made] of Object.entries(await hostileWorks())) {
+    await test.step(what, async () => {
+      proxy.rules.length = 0
+      serve(proxy, made)
+      await page.goto(`${proxy.origin}/w/${made.id}`)
+      await expect(page.getByTestId('error'), what).toBeVisible()
+      const paths = [...made.manifest.files.map(({ path }) => path), 'x', 'x.mp4', 'evil.html', '..%2fx', '%2e%2e%2fx']
+      for (const path of paths) {
+        const got = await page.evaluate(async (url) => {
+          const response = await fetch(url)
+          return { status: response.status, type: response.headers.get('content-type') ?? '' }
+        }, `/stream/${made.id}/${path}`)
+        expect(got.status, `${what}: ${path}`).toBeGreaterThanOrEqual(400)
+        expect(got.type, `${what}: ${path}`).not.toMatch(/html|svg|javascript|^video/)
+      }
+      expect(await page.evaluate(() => window.owned), what).toBeUndefined()
+    })
+  }
+})
+
+test('a poster or block that is HTML runs nothing, even opened as a document', async ({ context, page, proxy }) => {
+  const html = Buffer.from('<!doctype html><script>window.owned = true</script>')
+  const cid = String(cidOf(html))
+  proxy.rules.push(
+    fault.replace((path) => path.startsWith(`/ipfs/${cid}`), { status: 200, headers: { 'content-type': 'text/html' }, body: html }),
+  )
+  await controlled(page, proxy.origin)
+  const document = await context.newPage()
+  await document.goto(`${proxy.origin}/ipfs/${cid}`).catch(() => {
+    // A download instead of a page is as good a refusal.
+  })
+  expect(await document.evaluate(() => window.owned)).toBeUndefined()
+})
+
+test('a chunk whose hash is right and whose key is wrong ends with a plain error', async ({ page, proxy }) => {
+  const bytes = await readFile(await media('tiny.mp4'))
+  const made = makeWork([{ path: 'film.mp4', type: 'video/mp4', bytes }])
+  const other = makeWork([{ path: 'film.mp4', type: 'video/mp4', bytes }], {
+    // Pages of the first work under the second one's key.
+    spoil: (manifest) => ({ ...manifest, files: made.manifest.files }),
+  })
+  for (const [cid, block] of made.blocks) other.blocks.set(cid, block)
+  serve(proxy, other)
+  await page.goto(`${proxy.origin}/w/${other.id}`)
+  await expect(page.getByTestId('error')).toBeVisible({ timeout: 40_000 })
+})
