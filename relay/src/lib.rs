@@ -4,5 +4,6 @@
 //! `sluice-core`; here are the disk, the sockets and the clock.
 
 pub mod fetch;
+pub mod p2p;
 pub mod publish;
 pub mod store;

@@ -1,0 +1,3 @@
+//! The libp2p node of the relay.
+
+pub mod webtransport;
