@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match dispatch(&args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             run::tell(&format!("error: {error:#}"));
             ExitCode::FAILURE
@@ -43,20 +43,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(args: &[&str]) -> Result<()> {
+fn dispatch(args: &[&str]) -> Result<ExitCode> {
     let context = Context::find()?;
     match args {
-        ["setup"] => setup::ensure(&context, &Need::ALL),
-        ["build"] => build::all(&context).map(drop),
-        ["build", "--web"] => build::web(&context),
-        ["demo"] => demo::run(&context),
-        ["test", only @ ..] => test::run(&context, only),
-        ["check"] => check::run(&context),
-        ["bench", rest @ ..] => bench::run(&context, rest),
-        ["help" | "--help" | "-h"] | [] => {
-            run::say(USAGE);
-            Ok(())
-        }
+        ["setup"] => setup::ensure(&context, &Need::ALL)?,
+        ["build"] => drop(build::all(&context)?),
+        ["build", "--web"] => build::web(&context)?,
+        ["demo"] => demo::run(&context)?,
+        ["test", only @ ..] => return test::run(&context, only),
+        ["check"] => check::run(&context)?,
+        ["bench", rest @ ..] => bench::run(&context, rest)?,
+        ["help" | "--help" | "-h"] | [] => run::say(USAGE),
         _ => bail!("unknown command `{}`\n\n{USAGE}", args.join(" ")),
     }
+    Ok(ExitCode::SUCCESS)
 }

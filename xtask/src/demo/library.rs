@@ -1,6 +1,6 @@
 //! The sample library: what ffmpeg computes, and what people read about it.
 //!
-//! Two codecs families on purpose, H.264/AAC in MP4 and VP9/Opus in WebM: between them they play in every browser.
+//! Two codec families on purpose, H.264/AAC in MP4 and VP9/Opus in WebM: between them they play in every browser.
 
 /// Seconds a clip lasts: long enough to seek in, short enough to make in seconds.
 const SECONDS: u32 = 40;
@@ -45,8 +45,8 @@ pub(super) const CLIPS: [Clip; 6] = [
     Clip {
         file: "colour-drift.webm",
         title: "Colour drift",
-        description: "Four colours chase each other around the frame. Nothing but gradients, which is where a codec has \
-                      nowhere to hide its bands.",
+        description: "A night blue turns into sea green across one glowing edge, and the edge turns slowly. Nothing but \
+                      gradient, which is where a codec has nowhere to hide its bands.",
         tags: "abstract,colour",
         picture: "gradients=size=1280x720:rate=30:nb_colors=4:speed=0.012:seed=7:c0=0x1b2a6b:c1=0xe4572e:c2=0xf3a712:c3=0x29b6a6",
         sound: "0.06*(sin(2*PI*110*t)+sin(2*PI*165*t)+sin(2*PI*220.5*t))*(0.7+0.3*sin(2*PI*0.1*t))",
@@ -90,7 +90,7 @@ pub(super) const CLIPS: [Clip; 6] = [
         description: "Forty seconds of zooming into the edge of the best-known fractal. The picture never repeats, and the \
                       formula fits into one line.",
         tags: "fractal,mathematics",
-        picture: "mandelbrot=size=640x360:rate=30:maxiter=600:end_scale=0.0006:end_pts=1200,scale=1280:720:flags=bicubic",
+        picture: "mandelbrot=size=640x360:rate=30:maxiter=600:end_scale=0.0006:end_pts=1200:inner=black,scale=1280:720:flags=bicubic",
         sound: "0.07*(sin(2*PI*65.4*t)+sin(2*PI*98*t)+0.6*sin(2*PI*130.8*(t+0.002*sin(3*t))))",
         poster_at: 24,
     },
@@ -120,7 +120,7 @@ impl Clip {
         arguments.extend(words(if self.file.ends_with(".webm") {
             "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -row-mt 1 -b:v 0 -crf 34 -c:a libopus -b:a 96k -ac 2"
         } else {
-            "-c:v libx264 -preset veryfast -crf 24 -c:a aac -b:a 128k -ac 2 -movflags +faststart"
+            "-c:v libx264 -preset veryfast -crf 27 -c:a aac -b:a 128k -ac 2 -movflags +faststart"
         }));
         arguments
     }
