@@ -9,7 +9,7 @@ use crate::setup::{self, Need};
 
 /// Builds the release binary and measures it; `rest` goes to the benchmark.
 pub(crate) fn run(context: &Context, rest: &[&str]) -> Result<()> {
-    setup::ensure(context, &Need::ALL)?;
+    setup::ensure(context, &Need::TEST)?;
     let sluice = build::all(context)?;
     let mut bench = context.command("npm");
     bench

@@ -8,9 +8,6 @@ use crate::context::Context;
 use crate::run;
 use crate::setup::{self, Need, WASM_TARGET};
 
-/// The licence and source checker; built into `target/tools` it takes longer than everything else of `check`.
-const DENY: &str = "cargo-deny";
-
 /// The half that only browsers run, for cargo's command line.
 const BROWSER: [&str; 10] = [
     "--target",
@@ -27,11 +24,11 @@ const BROWSER: [&str; 10] = [
 
 /// Runs all checks.
 pub(crate) fn run(context: &Context) -> Result<()> {
-    setup::ensure(context, &[Need::Web])?;
+    setup::ensure(context, &[Need::Web, Need::Licences])?;
     let strict = ["--", "--deny", "warnings"];
     let clippy: [&[&str]; 2] = [&["clippy", "--workspace", "--all-targets"], &["clippy"]];
     let docs: [&[&str]; 2] = [&["doc", "--workspace", "--no-deps"], &["doc", "--no-deps"]];
-    let mut steps = vec![
+    let steps = [
         ("formatting", vec!["fmt", "--all", "--check"]),
         ("clippy, native", [clippy[0], &strict].concat()),
         ("clippy, wasm32", [clippy[1], &BROWSER, &strict].concat()),
@@ -41,10 +38,8 @@ pub(crate) fn run(context: &Context) -> Result<()> {
             "dependency arrows",
             vec!["test", "--quiet", "--package", "xtask", "--test", "arrows"],
         ),
-    ];
-    if context.which(DENY).is_some() {
-        // Advisories need the internet's newest list; licences, bans and sources do not.
-        steps.push((
+        // Advisories need the internet's newest list; the others do not.
+        (
             "licences, bans, sources",
             vec![
                 "deny",
@@ -54,12 +49,8 @@ pub(crate) fn run(context: &Context) -> Result<()> {
                 "bans",
                 "sources",
             ],
-        ));
-    } else {
-        run::tell(
-            "check: cargo-deny is not installed, licences are not checked; `cargo install cargo-deny --locked` adds it",
-        );
-    }
+        ),
+    ];
 
     let mut failed = Vec::new();
     for (name, arguments) in steps {

@@ -17,6 +17,9 @@ use crate::run;
 /// The last Trunk that builds with our toolchain; 0.22 wants a newer Rust.
 const TRUNK_VERSION: &str = "0.21.14";
 
+/// Reads `deny.toml`; without its default features it needs no git and builds in a minute.
+const DENY_VERSION: &str = "0.20.2";
+
 /// The only compilation target of the browser half.
 pub(crate) const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -34,11 +37,22 @@ pub(crate) enum Need {
     Browsers,
     /// The npm packages of `e2e/`.
     Packages,
+    /// cargo-deny.
+    Licences,
 }
 
 impl Need {
+    /// What tests and benchmarks take.
+    pub(crate) const TEST: [Self; 4] = [Self::Web, Self::Media, Self::Browsers, Self::Packages];
+
     /// Everything there is.
-    pub(crate) const ALL: [Self; 4] = [Self::Web, Self::Media, Self::Browsers, Self::Packages];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Web,
+        Self::Media,
+        Self::Browsers,
+        Self::Packages,
+        Self::Licences,
+    ];
 }
 
 /// A program, and the Debian package that brings it.
@@ -90,6 +104,15 @@ pub(crate) fn ensure(context: &Context, needs: &[Need]) -> Result<()> {
         )?;
         cargo_tool(context, "wasm-bindgen", "wasm-bindgen-cli", &bindgen, &[])?;
         npm::tools(context)?;
+    }
+    if needs.contains(&Need::Licences) {
+        cargo_tool(
+            context,
+            "cargo-deny",
+            "cargo-deny",
+            DENY_VERSION,
+            &["--no-default-features"],
+        )?;
     }
     if needs.contains(&Need::Packages) {
         npm::packages(context)?;
@@ -231,12 +254,12 @@ fn cargo_tool(
         .arg(context.tools())
         .args(flags)
         .env("CARGO_TARGET_DIR", &scratch)
-        // The minutes go into the tool's own build; what it does all day is start other programs.
+        // The minutes go into building the tool; only wasm-bindgen has work to do that an optimiser would notice.
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
         .env(
             "CARGO_PROFILE_RELEASE_OPT_LEVEL",
-            if program == "trunk" { "0" } else { "2" },
+            if program == "wasm-bindgen" { "2" } else { "0" },
         );
     run::status(&mut install)?;
     fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))

@@ -66,7 +66,7 @@ pub(crate) fn run(context: &Context, only: &[&str]) -> Result<ExitCode> {
             known.join(", ")
         );
     }
-    setup::ensure(context, &Need::ALL)?;
+    setup::ensure(context, &Need::TEST)?;
     let mut results = Vec::new();
     for suite in SUITES
         .iter()
@@ -173,7 +173,7 @@ fn chromium(context: &Context) -> Result<Counts> {
     let mut playwright = e2e(context, "npx");
     playwright
         .args(["--no-install", "playwright", "test", "--reporter=list,json"])
-        .env("PLAYWRIGHT_JSON_OUTPUT_NAME", &report)
+        .env("PLAYWRIGHT_JSON_OUTPUT_FILE", &report)
         .env("SLUICE_BIN", sluice);
     let (_, succeeded) = run::tee(&mut playwright)?;
     let report = fs::read_to_string(&report).context("playwright wrote no report")?;
