@@ -17,8 +17,11 @@ export async function startTracker() {
   const tracker = new Tracker({ http: false, udp: false, ws: true, stats: false, trustProxy: false })
   tracker.on('error', (error) => console.error('tracker:', error.message))
   tracker.on('warning', () => {})
+  const announced = new Promise((resolve) => tracker.once('start', resolve))
   await new Promise((resolve) => tracker.listen(0, '127.0.0.1', resolve))
   return {
+    /** Resolves once somebody seeds. */
+    announced,
     url: `ws://127.0.0.1:${tracker.ws.address().port}`,
     close: () => new Promise((resolve) => tracker.close(resolve)),
   }
@@ -39,7 +42,7 @@ export async function webtorrentPages() {
  */
 export async function seed(page, { origin, path, tracker }) {
   await page.goto(`${origin}/seed.html`)
-  const [fromPeer, fromServer] = await page.evaluate(
+  const torrents = await page.evaluate(
     async ({ path, tracker, origin }) => {
       const { default: WebTorrent } = await import('/webtorrent.min.js')
       const bytes = await (await fetch(path)).blob()
@@ -51,7 +54,6 @@ export async function seed(page, { origin, path, tracker }) {
         })
       const config = { tracker: { rtcConfig: { iceServers: [] } }, dht: false, lsd: false, utPex: false }
       window.seeding = await make({ announceList: [[tracker]] }, new WebTorrent(config))
-      await new Promise((resolve) => (window.seeding.discovery.tracker?.once ?? resolve) && window.seeding.once('trackerAnnounce', resolve))
       // A torrent of its own, or the two would share an info hash and the "web seed" would have a peer.
       const other = new WebTorrent({ ...config, tracker: false })
       const web = await make({ announceList: [], urlList: [`${origin}${path}`], comment: 'web seed', private: true }, other)
@@ -59,9 +61,11 @@ export async function seed(page, { origin, path, tracker }) {
       other.destroy()
       return out
     },
-    { path, tracker, origin },
+    { path, tracker: tracker.url, origin },
   )
-  return { fromPeer: Buffer.from(fromPeer), fromServer: Buffer.from(fromServer) }
+  await tracker.announced
+  const [fromPeer, fromServer] = torrents.map((bytes) => Buffer.from(bytes))
+  return { fromPeer, fromServer }
 }
 
 /** A page that plays the torrent at `torrent`. */

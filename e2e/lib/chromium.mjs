@@ -19,11 +19,12 @@ export const FLAGS = [
 ]
 
 /**
- * A browser with a fresh profile, in which every page has `window.__frames`.
+ * A browser with a fresh profile, in which every page has `window.__frames` and, with `playAtOnce`, plays its film the
+ * moment it has one.
  *
  * `close()` ends it and removes the profile.
  */
-export async function openProfile({ viewport = { width: 1280, height: 800 }, ...options } = {}) {
+export async function openProfile({ viewport = { width: 1280, height: 800 }, playAtOnce = true } = {}) {
   const profile = await mkdtemp(join(cacheDir('profiles'), 'p-'))
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: CHROMIUM,
@@ -31,8 +32,8 @@ export async function openProfile({ viewport = { width: 1280, height: 800 }, ...
     args: FLAGS,
     viewport,
     serviceWorkers: 'allow',
-    ...options,
   })
+  if (playAtOnce) await context.addInitScript('window.__playAtOnce = true')
   await context.addInitScript(watchFrames)
   const page = context.pages()[0] ?? (await context.newPage())
   return {

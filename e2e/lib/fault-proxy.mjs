@@ -16,7 +16,10 @@ export class FaultProxy {
    * acts on the relay's answer `{status, headers, body}`; `null` closes the connection instead.
    */
   rules = []
-  /** `{method, path, status, sent, headers}` per request, in order of completion. `sent` is body bytes. */
+  /**
+   * `{method, path, status, sent, encoding}` per request, in order of arrival. `status` is 0 until answered, `sent`
+   * counts body bytes as they travel.
+   */
   seen = []
   /** Rewrites the relay's announced multiaddrs; the identity at first. */
   addrs = (all) => all
@@ -57,26 +60,22 @@ export class FaultProxy {
     const path = request.url
     const rule = this.rules.find((each) => (each.times ?? 1) > 0 && each.match(path, request))
     if (rule?.times) rule.times -= 1
-    const wholeBodyNeeded = rule || path === '/api/v1/node'
-    let sent = 0
-    let status = 0
-    const done = () => {
-      if (this.seen.length < MAX_SEEN) this.seen.push({ method: request.method, path, status, sent, headers: request.headers })
-    }
-    response.on('close', done)
+    const wholeBodyNeeded = (rule && !rule.keepsBody) || path === '/api/v1/node'
+    const entry = { method: request.method, path, status: 0, sent: 0, encoding: 'identity' }
+    if (this.seen.length < MAX_SEEN) this.seen.push(entry)
     if (rule?.before) {
       const early = await rule.before()
       if (early) {
-        status = early.status
-        sent = this.#reply(response, early)
+        this.#reply(response, early, entry)
         return
       }
     }
     const answer = await this.#ask(request, wholeBodyNeeded)
     if (!wholeBodyNeeded) {
-      status = answer.statusCode
+      entry.status = answer.statusCode
+      entry.encoding = answer.headers['content-encoding'] ?? 'identity'
       response.writeHead(answer.statusCode, answer.headers)
-      answer.on('data', (part) => (sent += part.length))
+      answer.on('data', (part) => (entry.sent += part.length))
       answer.on('error', () => response.destroy())
       response.on('close', () => answer.destroy())
       answer.pipe(response)
@@ -94,16 +93,16 @@ export class FaultProxy {
       response.destroy()
       return
     }
-    status = whole.status
-    sent = this.#reply(response, whole)
+    this.#reply(response, whole, entry)
   }
 
-  #reply(response, { status, headers = {}, body = Buffer.alloc(0) }) {
+  #reply(response, { status, headers = {}, body = Buffer.alloc(0) }, entry) {
+    entry.status = status
+    entry.sent = body.length
     const out = { ...headers, 'content-length': body.length }
     delete out['transfer-encoding']
     response.writeHead(status, out)
     response.end(body)
-    return body.length
   }
 
   #ask(request, plain) {
@@ -150,9 +149,10 @@ export const fault = {
   hold: (pattern, gate) => ({
     match: (path) => pattern.test(path),
     times: Infinity,
-    act: async (answer) => {
+    keepsBody: true,
+    before: async () => {
       await gate
-      return answer
+      return null
     },
   }),
   /** Answers with other bytes. */
