@@ -1,6 +1,6 @@
 // Looks into a page's IndexedDB from outside, without knowing its layout: every byte string of a stored value.
 
-/** `[{database, store, key, base64}]`: every byte string of at least `min` bytes, as the page's origin has it stored. */
+/** `[{database, store, key, base64}]`: every byte string of at least `min` bytes, as the page's origin has it stored; binary keys in hex. */
 export async function storedBytes(page, min = 1) {
   return await page.evaluate(async (least) => {
     const promised = (request) =>
@@ -13,6 +13,8 @@ export async function storedBytes(page, min = 1) {
       for (let at = 0; at < bytes.length; at += 32_768) binary += String.fromCharCode(...bytes.subarray(at, at + 32_768))
       return btoa(binary)
     }
+    const hex = (key) =>
+      key instanceof ArrayBuffer ? Array.from(new Uint8Array(key), (byte) => byte.toString(16).padStart(2, '0')).join('') : String(key)
     const found = []
     const walk = (value, where, depth) => {
       if (value instanceof ArrayBuffer) value = new Uint8Array(value)
@@ -29,7 +31,7 @@ export async function storedBytes(page, min = 1) {
         const objects = database.transaction(store).objectStore(store)
         const keys = await promised(objects.getAllKeys())
         for (const key of keys) {
-          walk(await promised(database.transaction(store).objectStore(store).get(key)), { database: name, store, key: String(key) }, 0)
+          walk(await promised(database.transaction(store).objectStore(store).get(key)), { database: name, store, key: hex(key) }, 0)
         }
       }
       database.close()
