@@ -24,8 +24,17 @@ impl NoWorker {
     pub fn tell(secure: bool, user_agent: &str) -> Self {
         // Names that applications with a built-in browser put into its user agent.
         const IN_APP: [&str; 11] = [
-            "FBAN", "FBAV", "Instagram", "Line/", "Twitter", "TikTok", "musical_ly", "Snapchat", "MicroMessenger",
-            "Telegram", "; wv)",
+            "FBAN",
+            "FBAV",
+            "Instagram",
+            "Line/",
+            "Twitter",
+            "TikTok",
+            "musical_ly",
+            "Snapchat",
+            "MicroMessenger",
+            "Telegram",
+            "; wv)",
         ];
         if !secure {
             Self::Insecure
@@ -133,11 +142,19 @@ impl Failure {
     pub fn tried(&self) -> Vec<String> {
         match self {
             Self::MalformedId { given } => {
-                vec![format!("Read the id “{}”: it is not a content id.", format::shortened(given))]
+                vec![format!(
+                    "Read the id “{}”: it is not a content id.",
+                    format::shortened(given)
+                )]
             }
             Self::UnknownWork { id, relay } => vec![
-                format!("Looked for {} on this device: not stored.", format::shortened(id)),
-                format!("Asked {relay}: it does not have it. The work was removed, or never published there."),
+                format!(
+                    "Looked for {} on this device: not stored.",
+                    format::shortened(id)
+                ),
+                format!(
+                    "Asked {relay}: it does not have it. The work was removed, or never published there."
+                ),
             ],
             Self::Unreachable { relay, offline } => vec![
                 "Looked on this device: not everything that is needed is stored.".to_owned(),
@@ -162,17 +179,28 @@ impl Failure {
             )],
             Self::Stream { tried } => tried.clone(),
             Self::NoWorker(NoWorker::Insecure) => {
-                vec!["This page came over plain http, where browsers give no service worker.".to_owned()]
+                vec![
+                    "This page came over plain http, where browsers give no service worker."
+                        .to_owned(),
+                ]
             }
             Self::NoWorker(NoWorker::InApp) => {
-                vec!["This is a browser inside another application; it has no service worker.".to_owned()]
+                vec![
+                    "This is a browser inside another application; it has no service worker."
+                        .to_owned(),
+                ]
             }
             Self::NoWorker(NoWorker::Absent) => {
-                vec!["This browser has no service worker, or this window has it switched off.".to_owned()]
+                vec![
+                    "This browser has no service worker, or this window has it switched off."
+                        .to_owned(),
+                ]
             }
             Self::WorkerFailed { why } => vec![format!("Registered /sw.js: {}", sentence(why))],
             Self::NoPage { path } => vec![format!("Looked for {path}: no page has this address.")],
-            Self::Storage { why } => vec![format!("Asked the browser's storage: {}", sentence(why))],
+            Self::Storage { why } => {
+                vec![format!("Asked the browser's storage: {}", sentence(why))]
+            }
         }
     }
 
@@ -181,13 +209,27 @@ impl Failure {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::MalformedId { .. } => "Copy the whole link again from where you found it.",
-            Self::UnknownWork { .. } => "Check the link, or ask who sent it whether the work is still published.",
-            Self::Unreachable { offline: true, .. } => "Connect to a network, then try again. Works stored on this device still play.",
-            Self::Unreachable { offline: false, .. } => "Check your connection, then try again. Works stored on this device still play.",
-            Self::RelayError { .. } => "Wait a moment, then try again. If it stays, tell whoever runs the relay.",
-            Self::Refused { .. } => "Try again: another source may have the true bytes. If it stays, the relay's copy is damaged.",
-            Self::NotPlayable { .. } => "Open this page in another browser, or choose another file if the work has several.",
-            Self::NothingToPlay { .. } => "Ask its creator to publish the work with an MP4 or WebM file.",
+            Self::UnknownWork { .. } => {
+                "Check the link, or ask who sent it whether the work is still published."
+            }
+            Self::Unreachable { offline: true, .. } => {
+                "Connect to a network, then try again. Works stored on this device still play."
+            }
+            Self::Unreachable { offline: false, .. } => {
+                "Check your connection, then try again. Works stored on this device still play."
+            }
+            Self::RelayError { .. } => {
+                "Wait a moment, then try again. If it stays, tell whoever runs the relay."
+            }
+            Self::Refused { .. } => {
+                "Try again: another source may have the true bytes. If it stays, the relay's copy is damaged."
+            }
+            Self::NotPlayable { .. } => {
+                "Open this page in another browser, or choose another file if the work has several."
+            }
+            Self::NothingToPlay { .. } => {
+                "Ask its creator to publish the work with an MP4 or WebM file."
+            }
             Self::Stream { .. } => "Try again: playback goes on where it stopped.",
             Self::NoWorker(NoWorker::Insecure) => {
                 "Open it with https:// in front. On the machine that runs the relay, http://localhost works too."
@@ -198,9 +240,13 @@ impl Failure {
             Self::NoWorker(NoWorker::Absent) => {
                 "Copy the link and open it in a current Chrome, Edge, Firefox or Safari, in an ordinary window."
             }
-            Self::WorkerFailed { .. } => "Try again. If it stays, allow this site to store data, or leave the private window.",
+            Self::WorkerFailed { .. } => {
+                "Try again. If it stays, allow this site to store data, or leave the private window."
+            }
             Self::NoPage { .. } => "Go to the library and start from there.",
-            Self::Storage { .. } => "Try again. If it stays, restart the browser or free some space on this device.",
+            Self::Storage { .. } => {
+                "Try again. If it stays, restart the browser or free some space on this device."
+            }
         }
     }
 
@@ -208,7 +254,10 @@ impl Failure {
     #[must_use]
     pub fn retries(&self) -> bool {
         match self {
-            Self::MalformedId { .. } | Self::NothingToPlay { .. } | Self::NoPage { .. } | Self::NoWorker(_) => false,
+            Self::MalformedId { .. }
+            | Self::NothingToPlay { .. }
+            | Self::NoPage { .. }
+            | Self::NoWorker(_) => false,
             Self::UnknownWork { .. }
             | Self::Unreachable { .. }
             | Self::RelayError { .. }
@@ -229,7 +278,11 @@ pub fn sentence(message: &str) -> String {
     let Some(first) = letters.next() else {
         return "No reason was given.".to_owned();
     };
-    let end = if message.ends_with(['.', '!', '?']) { "" } else { "." };
+    let end = if message.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
     format!("{}{}{end}", first.to_uppercase(), letters.as_str())
 }
 
@@ -241,14 +294,31 @@ mod tests {
         let text = || "text".to_owned();
         vec![
             Failure::MalformedId { given: text() },
-            Failure::UnknownWork { id: text(), relay: text() },
-            Failure::Unreachable { relay: text(), offline: true },
-            Failure::Unreachable { relay: text(), offline: false },
-            Failure::RelayError { relay: text(), detail: "It is full.".to_owned() },
+            Failure::UnknownWork {
+                id: text(),
+                relay: text(),
+            },
+            Failure::Unreachable {
+                relay: text(),
+                offline: true,
+            },
+            Failure::Unreachable {
+                relay: text(),
+                offline: false,
+            },
+            Failure::RelayError {
+                relay: text(),
+                detail: "It is full.".to_owned(),
+            },
             Failure::Refused { why: text() },
-            Failure::NotPlayable { path: text(), media_type: text() },
+            Failure::NotPlayable {
+                path: text(),
+                media_type: text(),
+            },
             Failure::NothingToPlay { files: 1 },
-            Failure::Stream { tried: vec![sentence("no answer")] },
+            Failure::Stream {
+                tried: vec![sentence("no answer")],
+            },
             Failure::NoWorker(NoWorker::Insecure),
             Failure::NoWorker(NoWorker::InApp),
             Failure::NoWorker(NoWorker::Absent),
@@ -264,21 +334,36 @@ mod tests {
             assert!(!failure.title().ends_with('.'), "{failure:?}");
             assert!(failure.advice().ends_with('.'), "{failure:?}");
             let tried = failure.tried();
-            assert!(!tried.is_empty() && tried.iter().all(|line| line.ends_with('.')), "{tried:?}");
+            assert!(
+                !tried.is_empty() && tried.iter().all(|line| line.ends_with('.')),
+                "{tried:?}"
+            );
         }
     }
 
     #[test]
     fn a_bad_link_cannot_be_retried_and_a_silent_relay_can() {
         assert!(!Failure::MalformedId { given: "x".into() }.retries());
-        assert!(Failure::Unreachable { relay: "r".into(), offline: false }.retries());
+        assert!(
+            Failure::Unreachable {
+                relay: "r".into(),
+                offline: false
+            }
+            .retries()
+        );
     }
 
     #[test]
     fn an_insecure_page_is_told_apart_from_an_in_app_browser() {
         assert_eq!(NoWorker::tell(false, "Instagram"), NoWorker::Insecure);
-        assert_eq!(NoWorker::tell(true, "Mozilla/5.0 (iPhone) Instagram 300"), NoWorker::InApp);
-        assert_eq!(NoWorker::tell(true, "Mozilla/5.0 Firefox/153"), NoWorker::Absent);
+        assert_eq!(
+            NoWorker::tell(true, "Mozilla/5.0 (iPhone) Instagram 300"),
+            NoWorker::InApp
+        );
+        assert_eq!(
+            NoWorker::tell(true, "Mozilla/5.0 Firefox/153"),
+            NoWorker::Absent
+        );
     }
 
     #[test]

@@ -18,7 +18,8 @@ impl Meter {
         if self.samples.last().is_some_and(|&(_, last)| total < last) {
             self.samples.clear();
         }
-        self.samples.retain(|&(at, _)| now_ms.saturating_sub(at) <= WINDOW_MS);
+        self.samples
+            .retain(|&(at, _)| now_ms.saturating_sub(at) <= WINDOW_MS);
         if self.samples.len() == MAX_SAMPLES {
             self.samples.remove(0);
         }
@@ -28,10 +29,14 @@ impl Meter {
     /// Bytes per second over the window; 0 until two samples lie apart.
     #[must_use]
     pub fn per_second(&self) -> u64 {
-        let (Some(&(from, old)), Some(&(to, new))) = (self.samples.first(), self.samples.last()) else {
+        let (Some(&(from, old)), Some(&(to, new))) = (self.samples.first(), self.samples.last())
+        else {
             return 0;
         };
-        (new - old).saturating_mul(1000).checked_div(to.saturating_sub(from)).unwrap_or(0)
+        (new - old)
+            .saturating_mul(1000)
+            .checked_div(to.saturating_sub(from))
+            .unwrap_or(0)
     }
 }
 

@@ -27,7 +27,9 @@ impl Route {
             None if trimmed.is_empty() => Self::Home,
             None if trimmed == "node" => Self::Node,
             None if trimmed == "settings" => Self::Settings,
-            Some(("w", id)) if !id.contains('/') && id.len() <= MAX_ID_LEN => Self::Watch(id.to_owned()),
+            Some(("w", id)) if !id.contains('/') && id.len() <= MAX_ID_LEN => {
+                Self::Watch(id.to_owned())
+            }
             _ => Self::Missing(path.chars().take(MAX_ID_LEN).collect()),
         }
     }

@@ -115,7 +115,11 @@ impl Choice for Budget {
     }
 
     fn read(spelling: &str) -> Self {
-        spelling.parse().ok().filter(|chosen| Self::CHOICES.contains(chosen)).map_or_else(Self::default, Self)
+        spelling
+            .parse()
+            .ok()
+            .filter(|chosen| Self::CHOICES.contains(chosen))
+            .map_or_else(Self::default, Self)
     }
 }
 

@@ -29,7 +29,9 @@ impl Stage {
     #[must_use]
     pub fn sentence(self, relay: &str) -> String {
         match self {
-            Self::Worker => "Starting the service worker, which checks and opens the video.".to_owned(),
+            Self::Worker => {
+                "Starting the service worker, which checks and opens the video.".to_owned()
+            }
             Self::Manifest => format!("Fetching the manifest from {relay}."),
             Self::FirstChunk => "Waiting for the first chunk.".to_owned(),
             Self::Rebuffering { at } => format!("Waiting for the chunk at {}.", format::clock(at)),
@@ -64,19 +66,31 @@ impl Stage {
 mod tests {
     use super::*;
 
-    const EVERY: [Stage; 4] = [Stage::Worker, Stage::Manifest, Stage::FirstChunk, Stage::Rebuffering { at: 83 }];
+    const EVERY: [Stage; 4] = [
+        Stage::Worker,
+        Stage::Manifest,
+        Stage::FirstChunk,
+        Stage::Rebuffering { at: 83 },
+    ];
 
     #[test]
     fn every_wait_is_one_sentence() {
         for stage in EVERY {
             let sentence = stage.sentence("relay.example");
-            assert!(sentence.ends_with('.') && sentence.matches(". ").count() == 0, "{sentence}");
+            assert!(
+                sentence.ends_with('.') && sentence.matches(". ").count() == 0,
+                "{sentence}"
+            );
         }
     }
 
     #[test]
     fn the_source_and_the_place_are_named() {
-        assert!(Stage::Manifest.sentence("relay.example").contains("relay.example"));
+        assert!(
+            Stage::Manifest
+                .sentence("relay.example")
+                .contains("relay.example")
+        );
         assert!(Stage::Rebuffering { at: 83 }.sentence("").contains("1:23"));
     }
 

@@ -88,19 +88,40 @@ mod tests {
     #[test]
     fn every_origin_is_counted_once() {
         let mut traffic = Traffic::default();
-        for (origin, bytes) in
-            [(Origin::Store, 1), (Origin::Peer, 20), (Origin::Relay, 300), (Origin::Gateway, 4000), (Origin::Store, 1)]
-        {
+        for (origin, bytes) in [
+            (Origin::Store, 1),
+            (Origin::Peer, 20),
+            (Origin::Relay, 300),
+            (Origin::Gateway, 4000),
+            (Origin::Store, 1),
+        ] {
             traffic.add(origin, bytes);
         }
-        assert_eq!(traffic, Traffic { store: 2, peers: 20, relays: 300, gateways: 4000 });
-        assert_eq!((traffic.servers(), traffic.downloaded(), traffic.total()), (4300, 4320, 4322));
+        assert_eq!(
+            traffic,
+            Traffic {
+                store: 2,
+                peers: 20,
+                relays: 300,
+                gateways: 4000
+            }
+        );
+        assert_eq!(
+            (traffic.servers(), traffic.downloaded(), traffic.total()),
+            (4300, 4320, 4322)
+        );
     }
 
     #[test]
     fn a_hostile_count_does_not_overflow() {
         let mut traffic = Traffic::default();
-        for origin in [Origin::Store, Origin::Peer, Origin::Relay, Origin::Gateway, Origin::Peer] {
+        for origin in [
+            Origin::Store,
+            Origin::Peer,
+            Origin::Relay,
+            Origin::Gateway,
+            Origin::Peer,
+        ] {
             traffic.add(origin, u64::MAX);
         }
         assert_eq!(traffic.total(), u64::MAX);
@@ -109,18 +130,51 @@ mod tests {
 
     #[test]
     fn shares_fill_the_bar() {
-        let thirds = Traffic { store: 1, peers: 1, relays: 0, gateways: 1 };
+        let thirds = Traffic {
+            store: 1,
+            peers: 1,
+            relays: 0,
+            gateways: 1,
+        };
         assert_eq!(thirds.shares(), [33, 33, 34]);
-        assert_eq!(Traffic { store: 7, ..Traffic::default() }.shares(), [100, 0, 0]);
+        assert_eq!(
+            Traffic {
+                store: 7,
+                ..Traffic::default()
+            }
+            .shares(),
+            [100, 0, 0]
+        );
         assert_eq!(Traffic::default().shares(), [0, 0, 0]);
     }
 
     #[test]
     fn a_connected_node_that_carried_nothing_is_not_the_transport() {
         let online = Some(Transport::WebTransport);
-        assert_eq!(Traffic { gateways: 9, ..Traffic::default() }.transport(online), "http");
-        assert_eq!(Traffic { relays: 9, ..Traffic::default() }.transport(online), "webtransport");
-        assert_eq!(Traffic { relays: 9, ..Traffic::default() }.transport(None), "http");
+        assert_eq!(
+            Traffic {
+                gateways: 9,
+                ..Traffic::default()
+            }
+            .transport(online),
+            "http"
+        );
+        assert_eq!(
+            Traffic {
+                relays: 9,
+                ..Traffic::default()
+            }
+            .transport(online),
+            "webtransport"
+        );
+        assert_eq!(
+            Traffic {
+                relays: 9,
+                ..Traffic::default()
+            }
+            .transport(None),
+            "http"
+        );
     }
 
     #[test]

@@ -10,9 +10,9 @@ mod home;
 mod node;
 mod node_page;
 mod panel;
-mod post;
 mod prefs;
 mod settings_page;
+mod storage;
 mod watch;
 mod worker;
 

@@ -69,8 +69,13 @@ impl Work {
                 .collect()
         };
         let playable = files(MediaType::is_playable);
-        let main_path = manifest.main_file().map(|(_, file)| file.path.as_str().to_owned());
-        let main = playable.iter().position(|file| Some(&file.path) == main_path.as_ref()).unwrap_or(0);
+        let main_path = manifest
+            .main_file()
+            .map(|(_, file)| file.path.as_str().to_owned());
+        let main = playable
+            .iter()
+            .position(|file| Some(&file.path) == main_path.as_ref())
+            .unwrap_or(0);
         let text = card.map(|card| card.text().clone()).unwrap_or_default();
         let title = if text.title.is_empty() {
             main_path.unwrap_or_else(|| "A work without a title".to_owned())
@@ -85,7 +90,9 @@ impl Work {
             bytes: manifest.total_len(),
             created_ms: manifest.created().0,
             creator: manifest.creator().to_string(),
-            poster: text.poster.map(|digest| route::block(&digest.raw().to_string())),
+            poster: text
+                .poster
+                .map(|digest| route::block(&digest.raw().to_string())),
             title,
             description: text.description,
             language: text.language,

@@ -23,11 +23,16 @@ pub fn tried(failure: &Failure) -> Vec<String> {
 #[must_use]
 pub fn may_pass(failure: &Failure) -> bool {
     !matches!(failure.what, Missing::Key | Missing::File)
-        && failure
+        && failure.tried.iter().any(|attempt| {
+            matches!(
+                attempt.trouble,
+                Trouble::Silent | Trouble::Unreachable | Trouble::Busy
+            )
+        })
+        && !failure
             .tried
             .iter()
-            .any(|attempt| matches!(attempt.trouble, Trouble::Silent | Trouble::Unreachable | Trouble::Busy))
-        && !failure.tried.iter().any(|attempt| attempt.trouble == Trouble::Wrong)
+            .any(|attempt| attempt.trouble == Trouble::Wrong)
 }
 
 fn missing(what: Missing) -> String {
@@ -70,7 +75,10 @@ mod tests {
         Failure {
             content: ContentId(Digest::of(b"work")),
             what,
-            tried: tried.iter().map(|&(origin, trouble)| Attempt { origin, trouble }).collect(),
+            tried: tried
+                .iter()
+                .map(|&(origin, trouble)| Attempt { origin, trouble })
+                .collect(),
         }
     }
 
@@ -78,8 +86,13 @@ mod tests {
 
     #[test]
     fn each_source_gets_its_sentence() {
-        let lines =
-            tried(&failure(CHUNK, &[(Origin::Store, Trouble::Absent), (Origin::Gateway, Trouble::Unreachable)]));
+        let lines = tried(&failure(
+            CHUNK,
+            &[
+                (Origin::Store, Trouble::Absent),
+                (Origin::Gateway, Trouble::Unreachable),
+            ],
+        ));
         assert_eq!(
             lines,
             [
@@ -92,20 +105,41 @@ mod tests {
 
     #[test]
     fn an_unreachable_relay_may_come_back() {
-        assert!(may_pass(&failure(CHUNK, &[(Origin::Store, Trouble::Absent), (Origin::Gateway, Trouble::Silent)])));
+        assert!(may_pass(&failure(
+            CHUNK,
+            &[
+                (Origin::Store, Trouble::Absent),
+                (Origin::Gateway, Trouble::Silent)
+            ]
+        )));
     }
 
     #[test]
     fn lies_absence_and_wrong_keys_do_not_mend_themselves() {
-        assert!(!may_pass(&failure(CHUNK, &[(Origin::Relay, Trouble::Silent), (Origin::Gateway, Trouble::Wrong)])));
-        assert!(!may_pass(&failure(CHUNK, &[(Origin::Gateway, Trouble::Absent)])));
-        assert!(!may_pass(&failure(Missing::Key, &[(Origin::Gateway, Trouble::Silent)])));
+        assert!(!may_pass(&failure(
+            CHUNK,
+            &[
+                (Origin::Relay, Trouble::Silent),
+                (Origin::Gateway, Trouble::Wrong)
+            ]
+        )));
+        assert!(!may_pass(&failure(
+            CHUNK,
+            &[(Origin::Gateway, Trouble::Absent)]
+        )));
+        assert!(!may_pass(&failure(
+            Missing::Key,
+            &[(Origin::Gateway, Trouble::Silent)]
+        )));
         assert!(!may_pass(&failure(Missing::File, &[])));
     }
 
     #[test]
     fn the_pauses_grow_and_end() {
-        assert_eq!((0..ATTEMPTS).map(pause_before).collect::<Vec<_>>(), [1, 3, 9]);
+        assert_eq!(
+            (0..ATTEMPTS).map(pause_before).collect::<Vec<_>>(),
+            [1, 3, 9]
+        );
         assert_eq!(pause_before(u32::MAX), pause_before(ATTEMPTS));
     }
 }

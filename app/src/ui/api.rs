@@ -2,6 +2,7 @@
 //! verifies. Read with the browser's own JSON parser: one in WASM would cost more than the whole page.
 
 use js_sys::{Array, JsString, Reflect};
+use sluice_core::link::{Digest, Link};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
@@ -51,12 +52,28 @@ pub(crate) async fn works(cursor: Option<&str>) -> Result<Page, Failure> {
         url.push_str(&String::from(js_sys::encode_uri_component(cursor)));
     }
     let body = get(&url).await?;
-    let listed = member(&body, "works").dyn_into::<Array>().map_err(|_| Failure::RelayError {
-        relay: dom::relay_host(),
-        detail: "The answer is not a list of works.".to_owned(),
-    })?;
-    let works = listed.iter().take(PAGE as usize).filter_map(|entry| work(&entry)).collect();
-    Ok(Page { works, next: text(&body, "next").filter(|next| !next.is_empty()) })
+    let listed = member(&body, "works")
+        .dyn_into::<Array>()
+        .map_err(|_| Failure::RelayError {
+            relay: dom::relay_host(),
+            detail: "The answer is not a list of works.".to_owned(),
+        })?;
+    let works = listed
+        .iter()
+        .take(PAGE as usize)
+        .filter_map(|entry| work(&entry))
+        .collect();
+    Ok(Page {
+        works,
+        next: text(&body, "next").filter(|next| !next.is_empty()),
+    })
+}
+
+/// Asks for the digest of a work's newest card. `None` if the relay is away or does not know.
+pub(crate) async fn card_of(id: &str) -> Option<Digest> {
+    let body = get(&format!("/api/v1/works/{id}")).await.ok()?;
+    let link: Link = text(&body, "card")?.parse().ok()?;
+    Some(link.digest)
 }
 
 /// Reads one entry. An entry without an id is nothing anyone could open.
@@ -67,7 +84,9 @@ fn work(entry: &JsValue) -> Option<Work> {
         poster: text(entry, "poster"),
         bytes: number(entry, "bytes"),
         created_ms: number(entry, "created_ms"),
-        files: member(entry, "files").dyn_into::<Array>().map_or(1, |files| u64::from(files.length())),
+        files: member(entry, "files")
+            .dyn_into::<Array>()
+            .map_or(1, |files| u64::from(files.length())),
     })
 }
 
@@ -75,7 +94,10 @@ async fn get(url: &str) -> Result<JsValue, Failure> {
     let relay = dom::relay_host();
     let options = web_sys::RequestInit::new();
     options.set_signal(Some(&web_sys::AbortSignal::timeout_with_u32(PATIENCE_MS)));
-    let unreachable = || Failure::Unreachable { relay: dom::relay_host(), offline: !dom::online() };
+    let unreachable = || Failure::Unreachable {
+        relay: dom::relay_host(),
+        offline: !dom::online(),
+    };
     let response: web_sys::Response =
         JsFuture::from(leptos::prelude::window().fetch_with_str_and_init(url, &options))
             .await
@@ -88,12 +110,16 @@ async fn get(url: &str) -> Result<JsValue, Failure> {
     };
     match body {
         Some(body) if response.ok() => Ok(body),
-        Some(body) if text(&body, "detail").is_some() => {
-            Err(Failure::RelayError { relay, detail: text(&body, "detail").unwrap_or_default() })
-        }
+        Some(body) if text(&body, "detail").is_some() => Err(Failure::RelayError {
+            relay,
+            detail: text(&body, "detail").unwrap_or_default(),
+        }),
         // A proxy in front of a stopped relay answers these with a page of its own.
         _ if matches!(status, 502..=504) => Err(unreachable()),
-        _ => Err(Failure::RelayError { relay, detail: format!("It answered with status {status}.") }),
+        _ => Err(Failure::RelayError {
+            relay,
+            detail: format!("It answered with status {status}."),
+        }),
     }
 }
 
@@ -118,8 +144,14 @@ pub(crate) async fn stream_problem(url: &str) -> Option<(u16, String)> {
             return None;
         }
     };
-    let detail = JsFuture::from(reading).await.ok().and_then(|body| text(&body, "detail"));
-    Some((status, detail.unwrap_or_else(|| format!("the stream answered with status {status}"))))
+    let detail = JsFuture::from(reading)
+        .await
+        .ok()
+        .and_then(|body| text(&body, "detail"));
+    Some((
+        status,
+        detail.unwrap_or_else(|| format!("the stream answered with status {status}")),
+    ))
 }
 
 fn member(object: &JsValue, name: &str) -> JsValue {

@@ -8,7 +8,8 @@ use crate::format;
 
 /// The document title of a page; the library's own when there is no name.
 pub(crate) fn set_title(name: Option<&str>) {
-    document().set_title(&name.map_or_else(|| "Sluice".to_owned(), |name| format!("{name} · Sluice")));
+    document()
+        .set_title(&name.map_or_else(|| "Sluice".to_owned(), |name| format!("{name} · Sluice")));
 }
 
 /// Host and port of the relay this page came from.
@@ -28,19 +29,27 @@ pub(crate) fn online() -> bool {
 
 /// Milliseconds since this page began to load.
 pub(crate) fn now_ms() -> u64 {
-    window().performance().map_or(0, |clock| format::whole(clock.now()))
+    window()
+        .performance()
+        .map_or(0, |clock| format::whole(clock.now()))
 }
 
 /// A day as this reader writes it.
 pub(crate) fn day(unix_ms: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 stay below 2^53 for 285,000 years")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "milliseconds since 1970 stay below 2^53 for 285,000 years"
+    )]
     let date = js_sys::Date::new(&JsValue::from_f64(unix_ms as f64));
     let options = js_sys::Object::new();
     for part in [("day", "numeric"), ("month", "short"), ("year", "numeric")] {
         // Setting a property of a plain object of our own cannot fail.
         let _ = js_sys::Reflect::set(&options, &part.0.into(), &part.1.into());
     }
-    let language = window().navigator().language().unwrap_or_else(|| "en".to_owned());
+    let language = window()
+        .navigator()
+        .language()
+        .unwrap_or_else(|| "en".to_owned());
     date.to_locale_date_string(&language, &options).into()
 }
 
@@ -49,7 +58,9 @@ pub(crate) async fn copy(text: &str) -> bool {
     if !window().is_secure_context() {
         return false;
     }
-    JsFuture::from(window().navigator().clipboard().write_text(text)).await.is_ok()
+    JsFuture::from(window().navigator().clipboard().write_text(text))
+        .await
+        .is_ok()
 }
 
 /// Whether this browser has a share sheet.
@@ -64,7 +75,10 @@ pub(crate) fn has(object: &JsValue, name: &str) -> bool {
 
 /// Puts the focus on an element made for it, as after a change of page.
 pub(crate) fn focus(id: &str) {
-    if let Some(element) = document().get_element_by_id(id).and_then(|found| found.dyn_into::<web_sys::HtmlElement>().ok()) {
+    if let Some(element) = document()
+        .get_element_by_id(id)
+        .and_then(|found| found.dyn_into::<web_sys::HtmlElement>().ok())
+    {
         // Focus is a courtesy: an element that cannot take it is no failure.
         let _ = element.focus();
     }
@@ -74,7 +88,9 @@ pub(crate) fn focus(id: &str) {
 pub(crate) fn message(error: &JsValue) -> String {
     match error.dyn_ref::<js_sys::Error>() {
         Some(error) => error.message().into(),
-        None => error.as_string().unwrap_or_else(|| "the browser gave no reason".to_owned()),
+        None => error
+            .as_string()
+            .unwrap_or_else(|| "the browser gave no reason".to_owned()),
     }
 }
 

@@ -5,7 +5,7 @@ use leptos_router::hooks::use_location;
 
 use super::{
     dom,
-    worker::{Update, Worker},
+    worker::{Newer, Worker},
 };
 
 /// Name and navigation.
@@ -59,8 +59,8 @@ pub(crate) fn UpdateNotice() -> impl IntoView {
         <div role="status">
             {move || match worker.update.get() {
                 _ if hidden.get() => ().into_any(),
-                Update::None => ().into_any(),
-                Update::Waiting => {
+                Newer::None => ().into_any(),
+                Newer::Waiting => {
                     view! {
                         <div class="notice toast">
                             <p>"A newer version is ready. It takes over when the video stops."</p>
@@ -69,7 +69,7 @@ pub(crate) fn UpdateNotice() -> impl IntoView {
                     }
                         .into_any()
                 }
-                Update::Done => {
+                Newer::Done => {
                     view! {
                         <div class="notice toast">
                             <p>"A newer version took over. Reload when it suits you."</p>

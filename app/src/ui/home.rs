@@ -9,7 +9,9 @@ use wasm_bindgen_futures::spawn_local;
 use super::{
     api::{self, Work},
     dom,
+    node::Node,
     panel::FailurePanel,
+    storage,
 };
 use crate::{failure::Failure, format, route};
 
@@ -51,6 +53,7 @@ pub(crate) fn Home() -> impl IntoView {
         load.run(None);
     });
     load.run(None);
+    Node::here().start_when_idle();
     let count = move || works.with(Vec::len);
     view! {
         <div class="heading">
@@ -109,6 +112,13 @@ async fn next_page(works: RwSignal<Vec<Work>>, listing: RwSignal<Listing>, curso
                 _ => Listing::End,
             }
         }
+        Err(failure) if works.with_untracked(Vec::is_empty) => match storage::works().await {
+            stored if stored.is_empty() => Listing::Failed(failure),
+            stored => {
+                works.try_set(stored);
+                Listing::Stored(failure)
+            }
+        },
         Err(failure) => Listing::Failed(failure),
     };
     // The page may be gone by now.
@@ -118,8 +128,16 @@ async fn next_page(works: RwSignal<Vec<Work>>, listing: RwSignal<Listing>, curso
 /// One work of the grid.
 #[component]
 fn Card(work: Work) -> impl IntoView {
-    let title = if work.title.is_empty() { "A work without a title".to_owned() } else { work.title };
-    let initial: String = title.chars().next().map(|first| first.to_uppercase().collect()).unwrap_or_default();
+    let title = if work.title.is_empty() {
+        "A work without a title".to_owned()
+    } else {
+        work.title
+    };
+    let initial: String = title
+        .chars()
+        .next()
+        .map(|first| first.to_uppercase().collect())
+        .unwrap_or_default();
     let broken = RwSignal::new(work.poster.is_none());
     let address = work.poster.as_deref().map(route::block);
     let made = (work.created_ms > 0).then(|| dom::day(work.created_ms));
@@ -174,7 +192,9 @@ fn More(cursor: String, load: Callback<Option<String>>) -> impl IntoView {
         let next = next.clone();
         let seen = Closure::<dyn FnMut(js_sys::Array)>::new(move |entries: js_sys::Array| {
             let near = entries.iter().any(|entry| {
-                entry.unchecked_into::<web_sys::IntersectionObserverEntry>().is_intersecting()
+                entry
+                    .unchecked_into::<web_sys::IntersectionObserverEntry>()
+                    .is_intersecting()
             });
             if near {
                 load.run(Some(next.clone()));

@@ -45,11 +45,13 @@ pub(crate) fn FailurePanel(
 #[component]
 fn AddressField() -> impl IntoView {
     let address = dom::page_address();
+    let select =
+        |event: leptos::ev::FocusEvent| event_target::<web_sys::HtmlInputElement>(&event).select();
     view! {
         <label class="field">
             "The link"
             <input class="link mono" type="text" readonly prop:value=address.clone()
-                on:focus=|event| event_target::<web_sys::HtmlInputElement>(&event).select()/>
+                on:focus=select/>
         </label>
         <CopyButton text=address/>
     }
@@ -67,7 +69,11 @@ pub(crate) fn CopyButton(
     let copy = move |_| {
         let text = text.clone();
         wasm_bindgen_futures::spawn_local(async move {
-            said.set(if dom::copy(&text).await { "Copied." } else { "Not allowed here: copy it from the address bar." });
+            said.set(if dom::copy(&text).await {
+                "Copied."
+            } else {
+                "Not allowed here: copy it from the address bar."
+            });
         });
     };
     view! {

@@ -20,8 +20,11 @@ pub(crate) struct Prefs {
 impl Prefs {
     /// Reads what was kept, and keeps what changes. Call once, at the root.
     pub(crate) fn load() -> Self {
-        let prefs =
-            Self { theme: remembered(), node: remembered(), budget: remembered() };
+        let prefs = Self {
+            theme: remembered(),
+            node: remembered(),
+            budget: remembered(),
+        };
         Effect::new(move |_| show_theme(prefs.theme.get()));
         prefs
     }

@@ -13,7 +13,9 @@ use sluice_core::{
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
-use super::{dom, post};
+use sluice_web::envelope;
+
+use super::dom;
 use crate::{failure::NoWorker, traffic::Traffic};
 
 /// Whether streams work on this page.
@@ -31,7 +33,7 @@ pub(crate) enum State {
 
 /// A newer service worker and this page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Update {
+pub(crate) enum Newer {
     /// There is none.
     None,
     /// It waits for the video to stop.
@@ -46,7 +48,7 @@ pub(crate) struct Worker {
     /// Whether streams work.
     pub state: RwSignal<State>,
     /// Whether a newer one is there.
-    pub update: RwSignal<Update>,
+    pub update: RwSignal<Newer>,
     /// Set by the player; an update waits for it.
     pub playing: RwSignal<bool>,
     /// The work whose deliveries are counted, and the counts.
@@ -77,7 +79,7 @@ impl Worker {
         };
         let worker = Self {
             state: RwSignal::new(state),
-            update: RwSignal::new(Update::None),
+            update: RwSignal::new(Newer::None),
             playing: RwSignal::new(false),
             traffic: RwSignal::new((None, Traffic::default())),
             failure: RwSignal::new(None),
@@ -90,7 +92,7 @@ impl Worker {
             spawn_local(async move { worker.register().await });
         }
         Effect::new(move |_| {
-            if worker.update.get() == Update::Waiting && !worker.playing.get() {
+            if worker.update.get() == Newer::Waiting && !worker.playing.get() {
                 worker.activate();
             }
         });
@@ -110,7 +112,10 @@ impl Worker {
 
     /// Counts deliveries of this work from now on.
     pub(crate) fn follow(self, content: ContentId) {
-        if self.traffic.with_untracked(|(followed, _)| *followed != Some(content)) {
+        if self
+            .traffic
+            .with_untracked(|(followed, _)| *followed != Some(content))
+        {
             self.traffic.set((Some(content), Traffic::default()));
         }
         self.failure.set(None);
@@ -118,9 +123,12 @@ impl Worker {
 
     /// Posts to the service worker that controls this page; `false` if none does.
     pub(crate) fn tell(self, message: &ToWorker, port: Option<web_sys::MessagePort>) -> bool {
-        let controller =
-            self.container.with_value(|container| container.as_ref().and_then(|container| container.controller()));
-        controller.is_some_and(|controller| post::to_worker(&controller, message, port.as_ref()))
+        let controller = self.container.with_value(|container| {
+            container
+                .as_ref()
+                .and_then(|container| container.controller())
+        });
+        controller.is_some_and(|controller| post(&controller, message, port.as_ref()))
     }
 
     fn listen(self, container: &web_sys::ServiceWorkerContainer) {
@@ -132,22 +140,28 @@ impl Worker {
             if first.get_value() {
                 first.set_value(false);
             } else {
-                self.update.set(Update::Done);
+                self.update.set(Newer::Done);
             }
         });
-        on_event(container, "message", move |event| self.hear(&event.unchecked_into()));
-        container.start_messages();
+        let heard =
+            Closure::<dyn FnMut(web_sys::MessageEvent)>::new(move |event| self.hear(&event));
+        // The handler, and not a listener: setting it also starts the queue.
+        container.set_onmessage(Some(heard.as_ref().unchecked_ref()));
+        heard.forget();
     }
 
     fn hear(self, event: &web_sys::MessageEvent) {
-        match post::from_worker(event) {
+        match envelope::unwrap(&event.data()).map(|(message, _)| message) {
             Some(FromWorker::Served(served)) => self.traffic.update(|(followed, traffic)| {
                 if *followed == Some(served.content) {
                     traffic.add(served.origin, served.bytes);
                 }
             }),
             Some(FromWorker::Failed(failure)) => {
-                if self.traffic.with_untracked(|(followed, _)| *followed == Some(failure.content)) {
+                if self
+                    .traffic
+                    .with_untracked(|(followed, _)| *followed == Some(failure.content))
+                {
                     self.failure.set(Some(failure));
                 }
             }
@@ -171,7 +185,8 @@ impl Worker {
                     return;
                 }
             };
-        self.registration.set_value(Some(SendWrapper::new(registration.clone())));
+        self.registration
+            .set_value(Some(SendWrapper::new(registration.clone())));
         self.watch_updates(&registration);
         // Resolves once there is an active one; never rejects.
         let Ok(ready) = container.ready() else { return };
@@ -180,7 +195,7 @@ impl Worker {
             self.state.set(State::Controlling);
         } else if let Some(active) = registration.active() {
             // A hard reload leaves the page without a controller although there is an active worker.
-            post::to_worker(&active, &ToWorker::Claim, None);
+            post(&active, &ToWorker::Claim, None);
         }
     }
 
@@ -188,9 +203,11 @@ impl Worker {
         let look = {
             let registration = registration.clone();
             move || {
-                let controlled = self.state.with_untracked(|state| *state == State::Controlling);
+                let controlled = self
+                    .state
+                    .with_untracked(|state| *state == State::Controlling);
                 if controlled && registration.waiting().is_some() {
-                    self.update.set(Update::Waiting);
+                    self.update.set(Newer::Waiting);
                 }
             }
         };
@@ -206,11 +223,29 @@ impl Worker {
 
     fn activate(self) {
         self.registration.with_value(|registration| {
-            if let Some(waiting) = registration.as_ref().and_then(|registration| registration.waiting()) {
-                post::to_worker(&waiting, &ToWorker::Activate, None);
+            if let Some(waiting) = registration
+                .as_ref()
+                .and_then(|registration| registration.waiting())
+            {
+                post(&waiting, &ToWorker::Activate, None);
             }
         });
     }
+}
+
+/// Posts to a service worker; `false` if the browser refused because it is being replaced.
+fn post(
+    worker: &web_sys::ServiceWorker,
+    message: &ToWorker,
+    port: Option<&web_sys::MessagePort>,
+) -> bool {
+    let sealed = envelope::wrap(message, None);
+    if let Some(port) = port {
+        sealed.transfer.push(port);
+    }
+    worker
+        .post_message_with_transferable(&sealed.value, &sealed.transfer)
+        .is_ok()
 }
 
 /// Listens for as long as the page lives: the service worker's objects do.
