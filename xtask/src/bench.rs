@@ -17,5 +17,6 @@ pub(crate) fn run(context: &Context, rest: &[&str]) -> Result<()> {
         .args(rest)
         .current_dir(context.root.join("e2e"))
         .env("SLUICE_BIN", sluice);
+    setup::name_browsers(context, &mut bench);
     run::status(&mut bench)
 }

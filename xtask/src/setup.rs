@@ -120,6 +120,25 @@ pub(crate) fn ensure(context: &Context, needs: &[Need]) -> Result<()> {
     Ok(())
 }
 
+/// Tells a child where the browsers are, in the words of `e2e/`.
+pub(crate) fn name_browsers(context: &Context, command: &mut Command) {
+    for (package, variable) in [
+        ("chromium", "SLUICE_CHROMIUM"),
+        ("firefox-esr", "SLUICE_FIREFOX"),
+    ] {
+        let names = PROGRAMS
+            .iter()
+            .find(|program| program.package == package)
+            .map_or(&[][..], |program| program.names);
+        // A person who names one means it.
+        if std::env::var_os(variable).is_none()
+            && let Some(path) = names.iter().find_map(|name| context.which(name))
+        {
+            command.env(variable, path);
+        }
+    }
+}
+
 /// The version of a crate that `Cargo.lock` pins.
 fn locked_version(context: &Context, name: &str) -> Result<String> {
     let lock =

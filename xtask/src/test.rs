@@ -184,6 +184,7 @@ fn chromium(context: &Context) -> Result<Counts> {
 fn e2e(context: &Context, program: &str) -> Command {
     let mut command = context.command(program);
     command.current_dir(context.root.join("e2e"));
+    setup::name_browsers(context, &mut command);
     command
 }
 

@@ -101,6 +101,8 @@ fn trunk(context: &Context, stage: &Path) -> Result<std::process::Command> {
         .args(["build", "--dist"])
         .arg(stage)
         .env("CARGO_ENCODED_RUSTFLAGS", remap(context)?.join("\u{1f}"))
+        // Its reader wants the compiler's error, which stands above, not a trace of Trunk.
+        .env("RUST_BACKTRACE", "0")
         // Trunk 0.21 takes the value of NO_COLOR for its own flag and dies of anything but true or false.
         .env_remove("NO_COLOR");
     Ok(trunk)
