@@ -24,7 +24,7 @@ use crate::fingerprint::{Fingerprint, files};
 use crate::run;
 
 /// All that the web app is made of. Their `tests` directories are not.
-const INPUTS: [&str; 12] = [
+const INPUTS: [&str; 13] = [
     "Cargo.toml",
     "Cargo.lock",
     "rust-toolchain.toml",
@@ -35,7 +35,8 @@ const INPUTS: [&str; 12] = [
     "node-wasm",
     "sw",
     "app",
-    "xtask/src",
+    "xtask/src/web",
+    "xtask/src/web.rs",
     "xtask/tools/package-lock.json",
 ];
 
