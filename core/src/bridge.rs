@@ -27,6 +27,8 @@ pub enum ToWorker {
     Activate,
     /// The transferred port leads to the node.
     NodePort,
+    /// The first frame is shown: cache the shell for offline use now.
+    KeepShell,
     /// Drop what was read of this work's manifest and pages; its blocks were cleared.
     Forget(ContentId),
 }

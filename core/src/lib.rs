@@ -24,6 +24,7 @@ pub mod page;
 pub mod path;
 pub mod range;
 pub mod seal;
+pub mod stream;
 pub mod wire;
 
 mod canonical;

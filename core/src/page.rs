@@ -14,8 +14,13 @@ pub use crate::canonical::CodecError;
 /// Bytes of one link within a page: tag, byte string header and CID.
 const LINK_LEN: usize = 41;
 
+/// [`PAGE_LINKS`], as a length in memory.
+const MAX_LINKS: usize = 1024;
+
+const _: () = assert!(MAX_LINKS as u64 == PAGE_LINKS);
+
 /// Longest encoded page, in bytes.
-pub const MAX_PAGE_LEN: usize = 3 + PAGE_LINKS as usize * LINK_LEN;
+pub const MAX_PAGE_LEN: usize = 3 + MAX_LINKS * LINK_LEN;
 
 /// The digests of consecutive chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +53,7 @@ impl HashPage {
     /// If there are none, or more than [`PAGE_LINKS`].
     pub fn new(chunks: Vec<Digest>) -> Self {
         assert!(
-            (1..=PAGE_LINKS as usize).contains(&chunks.len()),
+            (1..=MAX_LINKS).contains(&chunks.len()),
             "a page holds 1 to 1,024 links"
         );
         Self(chunks)

@@ -1,0 +1,225 @@
+//! Obtains verified blocks: from the store, else from the node and the gateway as
+//! `core::fetch` decides. One fetch per block, however many wait for it.
+//!
+//! # Invariants
+//!
+//! - Nothing is returned or stored whose hash is not the one asked for.
+//! - A fetch that nobody waits for any more is cancelled.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+};
+
+use futures::{
+    StreamExt,
+    future::{self, Either, FutureExt, LocalBoxFuture, RemoteHandle, Shared, WeakShared},
+    stream::FuturesUnordered,
+};
+use sluice_core::{
+    ChunkIndex, ContentId, Digest, FileIndex, Link,
+    bridge::{Attempt, Origin, Trouble},
+    chunk::{CHUNK_LEN, SEAL_OVERHEAD},
+    fetch::{self, Fetcher, Input, Output, Source, Urgency},
+};
+use sluice_web::{
+    clock, gateway,
+    store::{ChunkKey, Store},
+};
+
+use crate::{keep, node::NodeLink, worker, worker::SharedStore};
+
+/// A block somebody needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Want {
+    pub(crate) content: ContentId,
+    pub(crate) digest: Digest,
+    pub(crate) kind: Kind,
+}
+
+/// How a block is named and kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A manifest, card, page or poster.
+    Block { link: Link, max_len: u64 },
+    /// A sealed chunk.
+    Chunk { file: FileIndex, index: ChunkIndex },
+}
+
+impl Want {
+    fn link(&self) -> (Link, u64) {
+        match self.kind {
+            Kind::Block { link, max_len } => (link, max_len),
+            Kind::Chunk { .. } => (self.digest.raw(), CHUNK_LEN + SEAL_OVERHEAD),
+        }
+    }
+
+    pub(crate) fn chunk_key(&self) -> Option<ChunkKey> {
+        match self.kind {
+            Kind::Block { .. } => None,
+            Kind::Chunk { file, index } => Some(ChunkKey {
+                content: self.content,
+                file,
+                index,
+            }),
+        }
+    }
+}
+
+/// Verified bytes and where they came from, or what each source said.
+pub(crate) type Found = Result<(Rc<Vec<u8>>, Origin), Vec<Attempt>>;
+
+/// What one source said.
+pub(crate) type Answer = Result<(Vec<u8>, Origin), Trouble>;
+
+type Flight = RemoteHandle<Found>;
+
+/// All the ways to a block.
+pub(crate) struct Blocks {
+    store: SharedStore,
+    node: Rc<NodeLink>,
+    /// Fetches under way. An entry goes when its fetch ends, so this is bounded by the readers'
+    /// windows.
+    flights: RefCell<HashMap<Digest, (u64, WeakShared<Flight>)>>,
+    /// Tells a flight from a cancelled one for the same block.
+    flown: Cell<u64>,
+}
+
+impl Blocks {
+    pub(crate) fn new(store: SharedStore, node: Rc<NodeLink>) -> Self {
+        Self {
+            store,
+            node,
+            flights: RefCell::default(),
+            flown: Cell::new(0),
+        }
+    }
+
+    /// One block. Dropping the future of the last who waits cancels the fetch.
+    pub(crate) async fn obtain(self: &Rc<Self>, want: Want, urgency: Urgency) -> Found {
+        let flight = self.join(want, urgency);
+        flight.await
+    }
+
+    fn join(self: &Rc<Self>, want: Want, urgency: Urgency) -> Shared<Flight> {
+        let mut flights = self.flights.borrow_mut();
+        if let Some(flight) = flights
+            .get(&want.digest)
+            .and_then(|(_, flight)| flight.upgrade())
+        {
+            return flight;
+        }
+        let number = self.flown.get();
+        self.flown.set(number + 1);
+        let this = Rc::clone(self);
+        // A task of its own: it goes on between the player's reads.
+        let (task, handle) = async move {
+            let _entry = Entry(Rc::clone(&this), want.digest, number);
+            this.find(want, urgency).await
+        }
+        .remote_handle();
+        wasm_bindgen_futures::spawn_local(task);
+        let flight = handle.shared();
+        if let Some(weak) = flight.downgrade() {
+            flights.insert(want.digest, (number, weak));
+        }
+        flight
+    }
+
+    async fn find(&self, want: Want, urgency: Urgency) -> Found {
+        let store = self.store.clone().await;
+        if let Some(store) = &store {
+            let kept = match want.chunk_key() {
+                Some(key) => store.chunk(key).await.ok().flatten(),
+                None => worker::read_block(store, want.content, want.digest).await,
+            };
+            match kept {
+                Some(bytes) if want.digest.matches(&bytes) => {
+                    return Ok((Rc::new(bytes), Origin::Store));
+                }
+                // A rotten disk or a foreign hand: fetch it anew.
+                Some(_) => keep::drop_rotten(store, &want).await,
+                None => {}
+            }
+            // A store slower than the network must slow the network, not fill the memory.
+            store.room().await;
+        }
+        let (bytes, origin) = self.fetch(want, urgency).await?;
+        let bytes = Rc::new(bytes);
+        // The node keeps what it fetched itself.
+        if let Some(store) = store
+            && origin == Origin::Gateway
+        {
+            wasm_bindgen_futures::spawn_local(keep::keep(store, want, Rc::clone(&bytes)));
+        }
+        Ok((bytes, origin))
+    }
+
+    async fn fetch(&self, want: Want, urgency: Urgency) -> Result<(Vec<u8>, Origin), Vec<Attempt>> {
+        let sources = fetch::plan(urgency, self.node.is_online());
+        let mut fetcher = Fetcher::new(sources, urgency, clock::now());
+        let mut asked = FuturesUnordered::new();
+        loop {
+            while let Some(output) = fetcher.poll() {
+                match output {
+                    Output::Ask(source) => asked.push(self.ask(source, want, urgency)),
+                    // Dropping the future that lost is the cancellation.
+                    Output::Cancel(_) => {}
+                    Output::Exhausted(tried) => return Err(tried),
+                }
+            }
+            let deadline = fetcher.deadline().unwrap_or_else(clock::now);
+            let timer = Box::pin(clock::until(deadline));
+            let event = match future::select(asked.select_next_some(), timer).await {
+                Either::Left((answer, _)) => answer,
+                Either::Right(_) => {
+                    fetcher.handle(Input::Tick, clock::now());
+                    continue;
+                }
+            };
+            let (source, answer) = event;
+            match answer {
+                Ok((bytes, origin)) if want.digest.matches(&bytes) => return Ok((bytes, origin)),
+                Ok(_) => fetcher.handle(Input::Failed(source, Trouble::Wrong), clock::now()),
+                Err(trouble) => fetcher.handle(Input::Failed(source, trouble), clock::now()),
+            }
+        }
+    }
+
+    fn ask(
+        &self,
+        source: Source,
+        want: Want,
+        urgency: Urgency,
+    ) -> LocalBoxFuture<'static, (Source, Answer)> {
+        match source {
+            Source::Node => {
+                let answer = Rc::clone(&self.node).ask(want, urgency);
+                async move { (source, answer.await) }.boxed_local()
+            }
+            Source::Gateway => async move {
+                let (link, max_len) = want.link();
+                let answer = gateway::get(link, max_len).await;
+                (source, answer.map(|bytes| (bytes, Origin::Gateway)))
+            }
+            .boxed_local(),
+        }
+    }
+}
+
+/// Takes a flight off the list however it ends.
+struct Entry(Rc<Blocks>, Digest, u64);
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut flights = self.0.flights.borrow_mut();
+        // A newer flight for the same block may have taken the place of a cancelled one.
+        if flights
+            .get(&self.1)
+            .is_some_and(|(number, _)| *number == self.2)
+        {
+            flights.remove(&self.1);
+        }
+    }
+}
