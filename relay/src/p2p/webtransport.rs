@@ -38,7 +38,7 @@ use wtransport::quinn;
 
 pub use self::certificates::CertificateError;
 use self::certificates::{CertHash, Certificates};
-pub use self::connection::{Connection, SessionError, Substream};
+use self::connection::{Connection, Substream};
 
 mod certificates;
 #[cfg(test)]
@@ -449,13 +449,13 @@ impl Listener {
         }
     }
 
-    /// Stops accepting and closes the connections.
+    /// Accepts nobody any more. Connections go on, and the socket with them.
     fn close(&mut self, reason: Result<(), Error>) {
         if self.closed {
             return;
         }
         self.closed = true;
-        self.endpoint.close(quinn::VarInt::from_u32(0), b"");
+        self.endpoint.set_server_config(None);
         self.events.push_back(TransportEvent::ListenerClosed {
             listener_id: self.id,
             reason,
@@ -470,8 +470,10 @@ impl Listener {
             if self.closed {
                 return Poll::Ready(ListenerEvent::Gone);
             }
-            if let Some(Poll::Ready(Some(event))) =
-                self.interfaces.as_mut().map(|watch| watch.poll_next_unpin(cx))
+            if let Some(Poll::Ready(Some(event))) = self
+                .interfaces
+                .as_mut()
+                .map(|watch| watch.poll_next_unpin(cx))
             {
                 match event {
                     Ok(IfEvent::Up(net)) => self.add(net.addr()),

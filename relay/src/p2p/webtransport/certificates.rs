@@ -400,7 +400,11 @@ mod tests {
             fs::read_to_string(a).unwrap(),
             fs::read_to_string(b).unwrap(),
         );
-        fs::write(a, format!("{}{}", &one[..key_at(&one)], &other[key_at(&other)..])).unwrap();
+        fs::write(
+            a,
+            format!("{}{}", &one[..key_at(&one)], &other[key_at(&other)..]),
+        )
+        .unwrap();
         assert!(Certificate::read(a.clone()).is_err());
     }
 

@@ -22,7 +22,7 @@ const STREAM_GONE: u64 = 0x52e4_a40f_a8db;
 
 /// A stream or the whole session failed.
 #[derive(Debug, thiserror::Error)]
-pub enum SessionError {
+pub(crate) enum SessionError {
     /// The session is over.
     #[error("webtransport session ended: {0}")]
     Ended(#[from] ConnectionError),
@@ -34,7 +34,7 @@ pub enum SessionError {
 type Opening = BoxFuture<'static, Result<Substream, SessionError>>;
 
 /// An authenticated WebTransport session.
-pub struct Connection {
+pub(crate) struct Connection {
     session: wtransport::Connection,
     inbound: Option<Opening>,
     outbound: Option<Opening>,
@@ -115,7 +115,7 @@ impl StreamMuxer for Connection {
 /// One bidirectional WebTransport stream. Dropped before it was closed, it is
 /// reset; what it still had to read is refused.
 #[derive(Debug)]
-pub struct Substream {
+pub(crate) struct Substream {
     send: wtransport::SendStream,
     recv: wtransport::RecvStream,
     finished: bool,

@@ -163,7 +163,11 @@ mod tests {
     #[track_caller]
     fn check(at_hand: &[Validity], now: i64, current: Source, next: Source) -> Plan {
         let plan = decide(at_hand, now);
-        assert_eq!((plan.current, plan.next), (current, next), "{at_hand:?} at {now}");
+        assert_eq!(
+            (plan.current, plan.next),
+            (current, next),
+            "{at_hand:?} at {now}"
+        );
         plan
     }
 
@@ -178,7 +182,12 @@ mod tests {
     #[test]
     fn nothing_changes_while_the_current_one_is_good() {
         let (current, next) = fresh(NOW);
-        for now in [NOW, NOW + DAY, NOW + 13 * DAY, current.until - SKEW_SECONDS - 1] {
+        for now in [
+            NOW,
+            NOW + DAY,
+            NOW + 13 * DAY,
+            current.until - SKEW_SECONDS - 1,
+        ] {
             check(&[current, next], now, Source::Keep(0), Source::Keep(1));
         }
     }

@@ -5,10 +5,10 @@ use std::future::poll_fn;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures::AsyncReadExt;
+use libp2p::core::Endpoint;
 use libp2p::core::Transport as _;
 use libp2p::core::muxing::StreamMuxerExt;
 use libp2p::core::transport::PortUse;
-use libp2p::core::Endpoint;
 use tokio::sync::mpsc;
 
 use super::client::{self, Client};
@@ -198,9 +198,9 @@ async fn a_hash_we_never_had_fails_the_noise_handshake() {
     let keypair = Keypair::generate_ed25519();
     assert!(matches!(
         dial(&keypair, address).await,
-        Err(Error::Noise(
-            noise::Error::UnknownWebTransportCerthashes(..)
-        ))
+        Err(Error::Noise(noise::Error::UnknownWebTransportCerthashes(
+            ..
+        )))
     ));
 }
 
@@ -268,10 +268,16 @@ async fn only_webtransport_addresses_are_listened_on_and_none_is_dialled() {
         "/ip4/127.0.0.1/udp/0/quic-v1/webtransport/certhash/uEiCaDd1Ca1A8IVJ3hsIxIyi11cwxaDKqzVrBkGJbKZU5ng",
     ] {
         let listened = transport.listen_on(ListenerId::next(), address.parse().unwrap());
-        assert!(matches!(listened, Err(TransportError::MultiaddrNotSupported(_))), "{address}");
+        assert!(
+            matches!(listened, Err(TransportError::MultiaddrNotSupported(_))),
+            "{address}"
+        );
     }
     let dialled = transport.dial(listen_addr(), dial_opts());
-    assert!(matches!(dialled, Err(TransportError::MultiaddrNotSupported(_))));
+    assert!(matches!(
+        dialled,
+        Err(TransportError::MultiaddrNotSupported(_))
+    ));
 }
 
 #[tokio::test]
@@ -283,7 +289,10 @@ async fn a_taken_port_is_an_error() {
     let mut transport = Transport::new(config).unwrap();
     let address = format!("/ip4/127.0.0.1/udp/{port}/quic-v1/webtransport");
     let listened = transport.listen_on(ListenerId::next(), address.parse().unwrap());
-    assert!(matches!(listened, Err(TransportError::Other(Error::Socket(_)))));
+    assert!(matches!(
+        listened,
+        Err(TransportError::Other(Error::Socket(_)))
+    ));
 }
 
 #[tokio::test]
