@@ -336,7 +336,7 @@ impl libp2p::core::Transport for Transport {
                     let (listener_id, local_addr) = (listener.id, address(listener.local, None));
                     let send_back_addr = address(incoming.remote_address(), None);
                     let open = listener.endpoint.open_connections();
-                    if let Some(upgrade) = this.admit(incoming, open) {
+                    if let Some(upgrade) = this.admit(*incoming, open) {
                         return Poll::Ready(TransportEvent::Incoming {
                             listener_id,
                             upgrade,
@@ -358,7 +358,7 @@ impl libp2p::core::Transport for Transport {
 
 enum ListenerEvent {
     Event(Event),
-    Incoming(quinn::Incoming),
+    Incoming(Box<quinn::Incoming>),
     /// Its last event was taken.
     Gone,
 }
@@ -488,7 +488,7 @@ impl Listener {
             match self.accept.poll_unpin(cx) {
                 Poll::Ready(Some(incoming)) => {
                     self.accept = accept(self.endpoint.clone());
-                    return Poll::Ready(ListenerEvent::Incoming(incoming));
+                    return Poll::Ready(ListenerEvent::Incoming(Box::new(incoming)));
                 }
                 Poll::Ready(None) => self.close(Ok(())),
                 Poll::Pending => return Poll::Pending,
