@@ -16,6 +16,7 @@ pub mod bridge;
 pub mod card;
 pub mod chunk;
 pub mod creator;
+pub mod dial;
 pub mod fetch;
 pub mod link;
 pub mod manifest;

@@ -25,10 +25,11 @@ use sluice_core::{
 };
 use sluice_web::{
     clock, gateway,
-    store::{ChunkKey, Store},
+    keep::{self, Shelf},
+    store::ChunkKey,
 };
 
-use crate::{keep, node::NodeLink, worker, worker::SharedStore};
+use crate::{node::NodeLink, worker::SharedStore};
 
 /// A block somebody needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +56,10 @@ impl Want {
         }
     }
 
-    pub(crate) fn chunk_key(&self) -> Option<ChunkKey> {
+    fn shelf(&self) -> Shelf {
         match self.kind {
-            Kind::Block { .. } => None,
-            Kind::Chunk { file, index } => Some(ChunkKey {
+            Kind::Block { .. } => Shelf::Block(self.content, self.digest),
+            Kind::Chunk { file, index } => Shelf::Chunk(ChunkKey {
                 content: self.content,
                 file,
                 index,
@@ -130,16 +131,12 @@ impl Blocks {
     async fn find(&self, want: Want, urgency: Urgency) -> Found {
         let store = self.store.clone().await;
         if let Some(store) = &store {
-            let kept = match want.chunk_key() {
-                Some(key) => store.chunk(key).await.ok().flatten(),
-                None => worker::read_block(store, want.content, want.digest).await,
-            };
-            match kept {
+            match keep::read(store, want.shelf()).await {
                 Some(bytes) if want.digest.matches(&bytes) => {
                     return Ok((Rc::new(bytes), Origin::Store));
                 }
                 // A rotten disk or a foreign hand: fetch it anew.
-                Some(_) => keep::drop_rotten(store, &want).await,
+                Some(_) => keep::drop_rotten(store, want.shelf()).await,
                 None => {}
             }
             // A store slower than the network must slow the network, not fill the memory.
@@ -151,7 +148,7 @@ impl Blocks {
         if let Some(store) = store
             && origin == Origin::Gateway
         {
-            wasm_bindgen_futures::spawn_local(keep::keep(store, want, Rc::clone(&bytes)));
+            wasm_bindgen_futures::spawn_local(keep::keep(store, want.shelf(), Rc::clone(&bytes)));
         }
         Ok((bytes, origin))
     }

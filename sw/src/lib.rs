@@ -11,7 +11,6 @@
 
 mod blocks;
 mod body;
-mod keep;
 mod node;
 mod report;
 mod work;

@@ -8,7 +8,7 @@ use sluice_core::{
     bridge::{Attempt, Failure, Missing, Origin, Served, Trouble},
     stream::Target,
 };
-use sluice_web::{idb_store::IndexedDbStore, store::Store};
+use sluice_web::idb_store::IndexedDbStore;
 
 use crate::{
     blocks::{Blocks, Want},
@@ -203,12 +203,3 @@ impl Worker {
 
 /// The store, opened once; `None` where the browser has none.
 pub(crate) type SharedStore = Shared<LocalBoxFuture<'static, Option<IndexedDbStore>>>;
-
-/// A store error is a miss: the block is fetched instead.
-pub(crate) async fn read_block(
-    store: &IndexedDbStore,
-    content: ContentId,
-    digest: sluice_core::Digest,
-) -> Option<Vec<u8>> {
-    store.block(content, digest).await.ok().flatten()
-}

@@ -19,6 +19,8 @@ pub mod gateway;
 #[cfg(target_arch = "wasm32")]
 pub mod idb_store;
 #[cfg(target_arch = "wasm32")]
+pub mod keep;
+#[cfg(target_arch = "wasm32")]
 pub mod library;
 #[cfg(target_arch = "wasm32")]
 pub mod opener;

@@ -1,5 +1,8 @@
 //! The libp2p node as the pages see it: a module of its own, loaded late, spoken to over a port.
 //!
+//! One tab of a browser runs it: whoever holds the Web Lock. The others hear of its state on a channel, and the
+//! next in the queue takes over when that tab goes.
+//!
 //! # Invariants
 //!
 //! - Nothing is fetched for it before [`Node::start`], which the watch page calls after the first frame.
@@ -14,22 +17,37 @@ use sluice_core::bridge::{FromNode, NodeState, NodeStatus, ToNode, ToWorker};
 use sluice_web::envelope;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{MessageChannel, MessageEvent, MessagePort};
+use web_sys::{BroadcastChannel, MessageChannel, MessageEvent, MessagePort};
 
-use super::{dom, prefs::Prefs, worker::Worker};
+use super::{
+    dom,
+    gate::Gate,
+    prefs::Prefs,
+    worker::{State, Worker},
+};
 use crate::settings::NodeMode;
 
 /// How long a page without a player waits before it starts the node: its own pictures come first.
 const IDLE: Duration = Duration::from_secs(3);
 
+/// The Web Lock of the tab that runs the node. The service worker looks for its holder by this name.
+const LOCK: &str = "sluice-node";
+
+/// Where that tab says how the node is.
+const CHANNEL: &str = "sluice-node-status";
+
 /// The node's signals. One per page.
 #[derive(Clone, Copy)]
 pub(crate) struct Node {
-    /// What the node last said of itself.
+    /// What the node last said of itself, here or in the tab that runs it.
     pub status: RwSignal<NodeStatus>,
-    /// Whether the module was asked for.
+    /// Whether this page asked for a node.
     pub started: RwSignal<bool>,
+    /// Whether this very page runs it.
+    pub here: RwSignal<bool>,
+    online: Gate,
     port: StoredValue<Option<SendWrapper<MessagePort>>>,
+    channel: StoredValue<Option<SendWrapper<BroadcastChannel>>>,
     prefs: Prefs,
 }
 
@@ -39,12 +57,16 @@ impl Node {
         let node = Self {
             status: RwSignal::new(NodeStatus::default()),
             started: RwSignal::new(false),
+            here: RwSignal::new(false),
+            online: Gate::new(),
             port: StoredValue::new(None),
+            channel: StoredValue::new(None),
             prefs: Prefs::here(),
         };
         let worker = Worker::here();
         Effect::new(move |_| {
-            if worker.wants_node.get() > 0 {
+            worker.wants_node.track();
+            if worker.state.with(|state| *state == State::Controlling) {
                 node.hand_to(worker);
             }
         });
@@ -56,52 +78,68 @@ impl Node {
         expect_context()
     }
 
-    /// Loads and starts the module, once, unless the reader chose against it.
+    /// Sees to it that a node runs in this browser, unless the reader chose against it.
     pub(crate) fn start(self) {
-        if self.started.get_untracked() || self.prefs.node.get_untracked() == NodeMode::GatewayOnly
-        {
+        if self.started.get_untracked() || self.prefs.node.get_untracked() == NodeMode::GatewayOnly {
             return;
         }
         self.started.set(true);
-        spawn_local(async move {
+        self.tune_in();
+        let queue = dom::has(&window().navigator(), "locks");
+        let run = move || async move {
             if let Err(error) = self.load().await {
-                self.started.set(false);
-                self.status.update(|status| {
-                    status.state = NodeState::Off;
-                    status.trouble = Some(dom::message(&error));
-                });
+                self.status.update(|status| status.trouble = Some(dom::message(&error)));
             }
+        };
+        if !queue {
+            spawn_local(run());
+            return;
+        }
+        let granted = Closure::once_into_js(move || {
+            spawn_local(run());
+            // Held until the tab goes: that is how the others learn of it.
+            Promise::new(&mut |_, _| {})
+        });
+        let held = window().navigator().locks().request_with_callback(LOCK, granted.unchecked_ref());
+        spawn_local(async move {
+            // Ends only if the browser refuses the lock; then there is no node, and the gateway serves.
+            let _ = JsFuture::from(held).await;
         });
     }
 
-    /// Starts the module once nothing else is going on.
+    /// Starts the node once nothing else is going on.
     pub(crate) fn start_when_idle(self) {
         if let Ok(timer) = set_timeout_with_handle(move || self.start(), IDLE) {
             on_cleanup(move || timer.clear());
         }
     }
 
+    /// Starts the node and waits until it has a relay; `false` if it has none in so many milliseconds, or is
+    /// switched off.
+    pub(crate) async fn online_within(self, patience_ms: u64) -> bool {
+        self.start();
+        self.prefs.node.get_untracked() == NodeMode::On && self.online.opens_within(patience_ms).await
+    }
+
     async fn load(self) -> Result<(), JsValue> {
         let module = import(&address()?).await?;
         let initialise: Function = Reflect::get(&module, &"default".into())?.dyn_into()?;
-        JsFuture::from(
-            initialise
-                .call0(&JsValue::UNDEFINED)?
-                .dyn_into::<Promise>()?,
-        )
-        .await?;
+        JsFuture::from(initialise.call0(&JsValue::UNDEFINED)?.dyn_into::<Promise>()?).await?;
         let start: Function = Reflect::get(&module, &"start".into())?.dyn_into()?;
         let channel = MessageChannel::new()?;
-        start.call2(&JsValue::UNDEFINED, &JsValue::UNDEFINED, &channel.port2())?;
+        start.call1(&JsValue::UNDEFINED, &channel.port2())?;
+        self.here.set(true);
         self.listen(channel.port1());
         Ok(())
     }
 
     fn listen(self, port: MessagePort) {
+        let worker = Worker::here();
         let heard = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
             // Answers to questions are none of the page's: it asks none.
             if let Some((FromNode::Status(status), _)) = envelope::unwrap(&event.data()) {
-                self.status.set(status);
+                self.learn(status);
+                self.tell_others();
             }
         });
         port.set_onmessage(Some(heard.as_ref().unchecked_ref()));
@@ -109,10 +147,45 @@ impl Node {
         heard.forget();
         envelope::post(&port, &ToNode::Watch, None);
         self.port.set_value(Some(SendWrapper::new(port)));
-        self.hand_to(Worker::here());
     }
 
-    /// Gives the service worker a port of its own to the node.
+    fn learn(self, status: NodeStatus) {
+        self.online.set(status.state == NodeState::Online);
+        self.status.set(status);
+    }
+
+    /// Listens to the tab that runs the node, and answers those that ask while it is this one.
+    fn tune_in(self) {
+        // Without the channel this page shows no state of a node elsewhere; nothing else depends on it.
+        let Ok(channel) = BroadcastChannel::new(CHANNEL) else { return };
+        let heard = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+            if let Some((ToNode::Watch, _)) = envelope::unwrap(&event.data()) {
+                self.tell_others();
+            } else if let Some((FromNode::Status(status), _)) = envelope::unwrap(&event.data())
+                && !self.here.get_untracked()
+            {
+                self.learn(status);
+            }
+        });
+        channel.set_onmessage(Some(heard.as_ref().unchecked_ref()));
+        heard.forget();
+        // Fails only for values that cannot be cloned; ours are bytes.
+        let _ = channel.post_message(&envelope::wrap(&ToNode::Watch, None).value);
+        self.channel.set_value(Some(SendWrapper::new(channel)));
+    }
+
+    fn tell_others(self) {
+        if self.here.get_untracked() {
+            let status = envelope::wrap(&FromNode::Status(self.status.get_untracked()), None);
+            self.channel.with_value(|channel| {
+                if let Some(channel) = channel {
+                    let _ = channel.post_message(&status.value);
+                }
+            });
+        }
+    }
+
+    /// Gives the service worker a port of its own to the node, if it runs here.
     fn hand_to(self, worker: Worker) {
         self.port.with_value(|port| {
             let (Some(port), Ok(channel)) = (port, MessageChannel::new()) else {
@@ -120,9 +193,7 @@ impl Node {
             };
             let attach = envelope::wrap(&ToNode::Attach, None);
             attach.transfer.push(&channel.port1());
-            let posted = port
-                .post_message_with_transferable(&attach.value, &attach.transfer)
-                .is_ok();
+            let posted = port.post_message_with_transferable(&attach.value, &attach.transfer).is_ok();
             if posted {
                 worker.tell(&ToWorker::NodePort, Some(channel.port2()));
             }
@@ -134,12 +205,7 @@ impl Node {
 /// function from a string here would need a policy that allows it for everybody.
 async fn import(address: &str) -> Result<JsValue, JsValue> {
     let import: Function = Reflect::get(&window(), &"sluiceImport".into())?.dyn_into()?;
-    JsFuture::from(
-        import
-            .call1(&JsValue::UNDEFINED, &address.into())?
-            .dyn_into::<Promise>()?,
-    )
-    .await
+    JsFuture::from(import.call1(&JsValue::UNDEFINED, &address.into())?.dyn_into::<Promise>()?).await
 }
 
 /// Where this build's node module is; the build wrote it into the page.

@@ -3,15 +3,33 @@
 use std::{cell::Cell, rc::Rc};
 
 use sluice_core::{
-    ContentId,
+    ContentId, Digest,
     chunk::{CHUNK_LEN, SEAL_OVERHEAD},
 };
-use sluice_web::{
+
+use crate::{
     idb_store::IndexedDbStore,
-    store::{Store, StoreError},
+    store::{ChunkKey, Store, StoreError},
 };
 
-use crate::blocks::Want;
+/// Where a block belongs in the store.
+#[derive(Debug, Clone, Copy)]
+pub enum Shelf {
+    /// A manifest, card, page or poster of a work.
+    Block(ContentId, Digest),
+    /// A sealed chunk.
+    Chunk(ChunkKey),
+}
+
+impl Shelf {
+    /// The work it is of.
+    pub const fn content(&self) -> ContentId {
+        match self {
+            Self::Block(content, _) => *content,
+            Self::Chunk(key) => key.content,
+        }
+    }
+}
 
 /// Chunks written between two looks at the budget: 16 MiB.
 const BUDGET_EVERY: u32 = 64;
@@ -24,14 +42,14 @@ thread_local! {
 }
 
 /// Stores a verified block. Playback never depends on it, so trouble ends here.
-pub(crate) async fn keep(store: IndexedDbStore, want: Want, bytes: Rc<Vec<u8>>) {
+pub async fn keep(store: IndexedDbStore, shelf: Shelf, bytes: Rc<Vec<u8>>) {
     if FULL.get() {
         return;
     }
-    make_room_for_budget(&store, want.content).await;
-    if write(&store, &want, &bytes).await == Err(StoreError::QuotaExceeded) {
-        let retried = if evict(&store, want.content).await {
-            write(&store, &want, &bytes).await
+    make_room_for_budget(&store, shelf.content()).await;
+    if write(&store, shelf, &bytes).await == Err(StoreError::QuotaExceeded) {
+        let retried = if evict(&store, shelf.content()).await {
+            write(&store, shelf, &bytes).await
         } else {
             Err(StoreError::QuotaExceeded)
         };
@@ -39,16 +57,25 @@ pub(crate) async fn keep(store: IndexedDbStore, want: Want, bytes: Rc<Vec<u8>>) 
     }
 }
 
-async fn write(store: &IndexedDbStore, want: &Want, bytes: &[u8]) -> Result<(), StoreError> {
-    match want.chunk_key() {
-        Some(key) => store.put_chunk(key, bytes).await,
-        None => store.put_block(want.content, want.digest, bytes).await,
+/// Reads a block. A store that fails has nothing: it is fetched instead.
+pub async fn read(store: &IndexedDbStore, shelf: Shelf) -> Option<Vec<u8>> {
+    let found = match shelf {
+        Shelf::Chunk(key) => store.chunk(key).await,
+        Shelf::Block(content, digest) => store.block(content, digest).await,
+    };
+    found.ok().flatten()
+}
+
+async fn write(store: &IndexedDbStore, shelf: Shelf, bytes: &[u8]) -> Result<(), StoreError> {
+    match shelf {
+        Shelf::Chunk(key) => store.put_chunk(key, bytes).await,
+        Shelf::Block(content, digest) => store.put_block(content, digest, bytes).await,
     }
 }
 
 /// Removes a stored block whose bytes changed.
-pub(crate) async fn drop_rotten(store: &IndexedDbStore, want: &Want) {
-    if let Some(key) = want.chunk_key() {
+pub async fn drop_rotten(store: &IndexedDbStore, shelf: Shelf) {
+    if let Shelf::Chunk(key) = shelf {
         // If that fails too, the next read notices again. A block is simply overwritten.
         let _ = store.remove_chunk(key).await;
     }
