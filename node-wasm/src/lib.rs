@@ -6,7 +6,6 @@
 //!
 //! # Invariants
 //!
-//! - One node per browser: it runs only while this page holds the Web Lock.
 //! - A block is handed out and stored only after its hash was checked.
 //! - The loop that reads a stream waits for nothing but the stream.
 
@@ -14,7 +13,6 @@
 
 mod desk;
 mod link;
-mod lock;
 mod session;
 mod status;
 
@@ -26,20 +24,14 @@ use web_sys::MessagePort;
 use crate::{desk::Desk, link::Link, status::StatusBoard};
 
 /// Starts the node of this page; it answers on `port` and lives as long as the page.
+///
+/// The page calls it once, while it holds the Web Lock `sluice-node`: one node per browser.
 #[wasm_bindgen]
 pub fn start(port: MessagePort) {
     let status = Rc::new(StatusBoard::default());
     let desk = Desk::open(Rc::clone(&status));
     desk.attach(port);
     wasm_bindgen_futures::spawn_local(async move {
-        status.change(|status| {
-            status.trouble = Some(
-                "another tab of this browser runs the node; this one takes over when it closes"
-                    .into(),
-            );
-        });
-        lock::hold().await;
-        status.change(|status| status.trouble = None);
         match Link::new(desk, Rc::clone(&status)) {
             Ok(link) => link.run().await,
             Err(error) => status.change(|status| {
