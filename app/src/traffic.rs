@@ -60,16 +60,16 @@ impl Traffic {
         shares
     }
 
-    /// How bytes reach this page, for the chip and for `data-transport`: a node's transport once bytes came
-    /// that way, plain HTTP until then.
+    /// By which way the relay's bytes came, for the chip: a node that is connected but carried nothing did not.
     #[must_use]
-    pub fn transport(&self, node: Option<Transport>) -> &'static str {
-        match node {
-            Some(transport) if self.relays > 0 => transport.name(),
-            _ => "http",
-        }
+    pub fn carrier(&self, node: Option<Transport>) -> &'static str {
+        node.filter(|_| self.relays > 0)
+            .map_or(HTTP, Transport::name)
     }
 }
+
+/// The way to the relay where no node is connected.
+pub const HTTP: &str = "http";
 
 /// A transport's name as it is written in a sentence.
 #[must_use]
@@ -149,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn a_connected_node_that_carried_nothing_is_not_the_transport() {
+    fn a_connected_node_that_carried_nothing_is_not_the_carrier() {
         let online = Some(Transport::WebTransport);
         assert_eq!(
             Traffic {
                 gateways: 9,
                 ..Traffic::default()
             }
-            .transport(online),
+            .carrier(online),
             "http"
         );
         assert_eq!(
@@ -164,7 +164,7 @@ mod tests {
                 relays: 9,
                 ..Traffic::default()
             }
-            .transport(online),
+            .carrier(online),
             "webtransport"
         );
         assert_eq!(
@@ -172,7 +172,7 @@ mod tests {
                 relays: 9,
                 ..Traffic::default()
             }
-            .transport(None),
+            .carrier(None),
             "http"
         );
     }

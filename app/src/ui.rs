@@ -6,7 +6,9 @@
 mod api;
 mod dom;
 mod frame;
+mod gate;
 mod home;
+mod lock;
 mod node;
 mod node_page;
 mod panel;
@@ -22,6 +24,7 @@ use leptos_router::{
     hooks::use_location,
     location::{BrowserUrl, LocationProvider},
 };
+use wasm_bindgen::JsCast;
 
 use self::{
     frame::{Footer, Header, UpdateNotice},
@@ -43,14 +46,21 @@ const MAIN: &str = "main";
 pub fn mount() {
     std::panic::set_hook(Box::new(|panic| {
         web_sys::console::error_1(&panic.to_string().into());
-        if let Some(crash) = document().get_element_by_id("crash") {
-            // A page that stopped must say so; nothing else of it can.
-            let _ = crash.remove_attribute("hidden");
-        }
+        say_so();
     }));
     mount_to_body(App);
     if let Some(boot) = document().get_element_by_id("boot") {
         boot.remove();
+    }
+}
+
+/// Puts the text for a page that stopped above everything: nothing else of the page can speak any more.
+fn say_so() {
+    let template = document()
+        .get_element_by_id("crash")
+        .and_then(|found| found.dyn_into::<web_sys::HtmlTemplateElement>().ok());
+    if let (Some(template), Some(body)) = (template, document().body()) {
+        let _ = body.prepend_with_node_1(&template.content());
     }
 }
 

@@ -35,6 +35,16 @@ pub fn may_pass(failure: &Failure) -> bool {
             .any(|attempt| attempt.trouble == Trouble::Wrong)
 }
 
+/// Whether the node was not among those asked, and could have it.
+#[must_use]
+pub fn spares_node(failure: &Failure) -> bool {
+    !matches!(failure.what, Missing::Key | Missing::File)
+        && !failure
+            .tried
+            .iter()
+            .any(|attempt| matches!(attempt.origin, Origin::Relay | Origin::Peer))
+}
+
 fn missing(what: Missing) -> String {
     match what {
         Missing::Manifest => "the manifest".to_owned(),
@@ -132,6 +142,17 @@ mod tests {
             &[(Origin::Gateway, Trouble::Silent)]
         )));
         assert!(!may_pass(&failure(Missing::File, &[])));
+    }
+
+    #[test]
+    fn a_node_that_was_not_asked_is_worth_asking() {
+        let gateway = (Origin::Gateway, Trouble::Wrong);
+        assert!(spares_node(&failure(CHUNK, &[gateway])));
+        assert!(!spares_node(&failure(
+            CHUNK,
+            &[gateway, (Origin::Relay, Trouble::Absent)]
+        )));
+        assert!(!spares_node(&failure(Missing::File, &[])));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use web_sys::{BroadcastChannel, MessageChannel, MessageEvent, MessagePort};
 use super::{
     dom,
     gate::Gate,
+    lock::{self, Mode},
     prefs::Prefs,
     worker::{State, Worker},
 };
@@ -29,9 +30,6 @@ use crate::settings::NodeMode;
 
 /// How long a page without a player waits before it starts the node: its own pictures come first.
 const IDLE: Duration = Duration::from_secs(3);
-
-/// The Web Lock of the tab that runs the node. The service worker looks for its holder by this name.
-const LOCK: &str = "sluice-node";
 
 /// Where that tab says how the node is.
 const CHANNEL: &str = "sluice-node-status";
@@ -49,6 +47,7 @@ pub(crate) struct Node {
     port: StoredValue<Option<SendWrapper<MessagePort>>>,
     channel: StoredValue<Option<SendWrapper<BroadcastChannel>>>,
     prefs: Prefs,
+    worker: Worker,
 }
 
 impl Node {
@@ -62,8 +61,9 @@ impl Node {
             port: StoredValue::new(None),
             channel: StoredValue::new(None),
             prefs: Prefs::here(),
+            worker: Worker::here(),
         };
-        let worker = Worker::here();
+        let worker = node.worker;
         Effect::new(move |_| {
             worker.wants_node.track();
             if worker.state.with(|state| *state == State::Controlling) {
@@ -80,31 +80,24 @@ impl Node {
 
     /// Sees to it that a node runs in this browser, unless the reader chose against it.
     pub(crate) fn start(self) {
-        if self.started.get_untracked() || self.prefs.node.get_untracked() == NodeMode::GatewayOnly {
+        if self.started.get_untracked() || self.prefs.node.get_untracked() == NodeMode::GatewayOnly
+        {
             return;
         }
         self.started.set(true);
         self.tune_in();
-        let queue = dom::has(&window().navigator(), "locks");
-        let run = move || async move {
-            if let Err(error) = self.load().await {
-                self.status.update(|status| status.trouble = Some(dom::message(&error)));
-            }
+        let run = move || {
+            spawn_local(async move {
+                if let Err(error) = self.load().await {
+                    self.status
+                        .update(|status| status.trouble = Some(dom::message(&error)));
+                }
+            });
         };
-        if !queue {
-            spawn_local(run());
-            return;
+        // Never let go: it is free again when the tab goes, and the next tab in the queue runs the node.
+        if lock::request(lock::NODE, Mode::Exclusive, run).is_none() {
+            run();
         }
-        let granted = Closure::once_into_js(move || {
-            spawn_local(run());
-            // Held until the tab goes: that is how the others learn of it.
-            Promise::new(&mut |_, _| {})
-        });
-        let held = window().navigator().locks().request_with_callback(LOCK, granted.unchecked_ref());
-        spawn_local(async move {
-            // Ends only if the browser refuses the lock; then there is no node, and the gateway serves.
-            let _ = JsFuture::from(held).await;
-        });
     }
 
     /// Starts the node once nothing else is going on.
@@ -118,13 +111,19 @@ impl Node {
     /// switched off.
     pub(crate) async fn online_within(self, patience_ms: u64) -> bool {
         self.start();
-        self.prefs.node.get_untracked() == NodeMode::On && self.online.opens_within(patience_ms).await
+        self.prefs.node.get_untracked() == NodeMode::On
+            && self.online.opens_within(patience_ms).await
     }
 
     async fn load(self) -> Result<(), JsValue> {
         let module = import(&address()?).await?;
         let initialise: Function = Reflect::get(&module, &"default".into())?.dyn_into()?;
-        JsFuture::from(initialise.call0(&JsValue::UNDEFINED)?.dyn_into::<Promise>()?).await?;
+        JsFuture::from(
+            initialise
+                .call0(&JsValue::UNDEFINED)?
+                .dyn_into::<Promise>()?,
+        )
+        .await?;
         let start: Function = Reflect::get(&module, &"start".into())?.dyn_into()?;
         let channel = MessageChannel::new()?;
         start.call1(&JsValue::UNDEFINED, &channel.port2())?;
@@ -134,7 +133,6 @@ impl Node {
     }
 
     fn listen(self, port: MessagePort) {
-        let worker = Worker::here();
         let heard = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
             // Answers to questions are none of the page's: it asks none.
             if let Some((FromNode::Status(status), _)) = envelope::unwrap(&event.data()) {
@@ -147,6 +145,7 @@ impl Node {
         heard.forget();
         envelope::post(&port, &ToNode::Watch, None);
         self.port.set_value(Some(SendWrapper::new(port)));
+        self.hand_to(self.worker);
     }
 
     fn learn(self, status: NodeStatus) {
@@ -157,7 +156,9 @@ impl Node {
     /// Listens to the tab that runs the node, and answers those that ask while it is this one.
     fn tune_in(self) {
         // Without the channel this page shows no state of a node elsewhere; nothing else depends on it.
-        let Ok(channel) = BroadcastChannel::new(CHANNEL) else { return };
+        let Ok(channel) = BroadcastChannel::new(CHANNEL) else {
+            return;
+        };
         let heard = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
             if let Some((ToNode::Watch, _)) = envelope::unwrap(&event.data()) {
                 self.tell_others();
@@ -193,7 +194,9 @@ impl Node {
             };
             let attach = envelope::wrap(&ToNode::Attach, None);
             attach.transfer.push(&channel.port1());
-            let posted = port.post_message_with_transferable(&attach.value, &attach.transfer).is_ok();
+            let posted = port
+                .post_message_with_transferable(&attach.value, &attach.transfer)
+                .is_ok();
             if posted {
                 worker.tell(&ToWorker::NodePort, Some(channel.port2()));
             }
@@ -205,7 +208,12 @@ impl Node {
 /// function from a string here would need a policy that allows it for everybody.
 async fn import(address: &str) -> Result<JsValue, JsValue> {
     let import: Function = Reflect::get(&window(), &"sluiceImport".into())?.dyn_into()?;
-    JsFuture::from(import.call1(&JsValue::UNDEFINED, &address.into())?.dyn_into::<Promise>()?).await
+    JsFuture::from(
+        import
+            .call1(&JsValue::UNDEFINED, &address.into())?
+            .dyn_into::<Promise>()?,
+    )
+    .await
 }
 
 /// Where this build's node module is; the build wrote it into the page.

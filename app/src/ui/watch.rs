@@ -26,8 +26,8 @@ use super::{
 };
 use crate::{failure::Failure, format, stage::Stage, work::Work};
 
-/// Milliseconds after which the node starts even if no frame came: it is one more source.
-const NODE_PATIENCE: Duration = Duration::from_secs(8);
+/// After which the node starts even if no frame came: it is one more source.
+const NODE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the parts of the page share.
 #[derive(Clone, Copy)]
@@ -42,8 +42,10 @@ struct Screen {
     video: NodeRef<leptos::html::Video>,
     /// Whether a frame (or sound) of the chosen file is there.
     first_frame: RwSignal<bool>,
-    /// Where playback ran dry, and which attempt to go on this is.
+    /// The second at which playback ran dry.
     rebuffering: RwSignal<Option<u64>>,
+    /// Whether the node is being brought in because the gateway did not deliver.
+    asking_node: RwSignal<bool>,
     /// What went wrong, if anything.
     failure: RwSignal<Option<Failure>>,
     /// Counts up to make the player load again.
@@ -63,6 +65,7 @@ impl Screen {
             video: NodeRef::new(),
             first_frame: RwSignal::new(false),
             rebuffering: RwSignal::new(None),
+            asking_node: RwSignal::new(false),
             failure: RwSignal::new(None),
             attempt: RwSignal::new(0),
             sample: RwSignal::new(Sample::default()),
@@ -74,6 +77,9 @@ impl Screen {
     fn stage(self, worker: &State) -> Option<Stage> {
         if self.failure.with(Option::is_some) {
             return None;
+        }
+        if self.asking_node.get() {
+            return Some(Stage::Node);
         }
         if self.work.with(Option::is_none) {
             return Some(Stage::Manifest);
@@ -106,7 +112,12 @@ pub(crate) fn Watch(
     worker.follow(content);
     let open = move || {
         spawn_local(async move {
-            let manifest = match load::manifest(content).await {
+            let asks_node = move || {
+                screen.asking_node.try_set(true);
+            };
+            let manifest = load::manifest(content, worker, node, asks_node).await;
+            screen.asking_node.try_set(false);
+            let manifest = match manifest {
                 Ok(manifest) => manifest,
                 Err(failure) => {
                     screen.failure.try_set(Some(failure));

@@ -15,7 +15,11 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 use sluice_web::envelope;
 
-use super::dom;
+use super::{
+    dom,
+    gate::Gate,
+    lock::{self, Mode},
+};
 use crate::{failure::NoWorker, traffic::Traffic};
 
 /// Whether streams work on this page.
@@ -49,7 +53,7 @@ pub(crate) struct Worker {
     pub state: RwSignal<State>,
     /// Whether a newer one is there.
     pub update: RwSignal<Newer>,
-    /// Set by the player; an update waits for it.
+    /// Set by the player; an update waits for it, in every tab.
     pub playing: RwSignal<bool>,
     /// The work whose deliveries are counted, and the counts.
     pub traffic: RwSignal<(Option<ContentId>, Traffic)>,
@@ -57,6 +61,8 @@ pub(crate) struct Worker {
     pub failure: RwSignal<Option<bridge::Failure>>,
     /// Counts up whenever the service worker wants a port to the node.
     pub wants_node: RwSignal<u32>,
+    /// Open while the service worker controls this page.
+    pub controls: Gate,
     container: StoredValue<Option<SendWrapper<web_sys::ServiceWorkerContainer>>>,
     registration: StoredValue<Option<SendWrapper<web_sys::ServiceWorkerRegistration>>>,
 }
@@ -84,16 +90,35 @@ impl Worker {
             traffic: RwSignal::new((None, Traffic::default())),
             failure: RwSignal::new(None),
             wants_node: RwSignal::new(0),
+            controls: Gate::new(),
             container: StoredValue::new(container.clone().map(SendWrapper::new)),
             registration: StoredValue::new(None),
         };
+        worker.controls.set(
+            worker
+                .state
+                .with_untracked(|state| *state == State::Controlling),
+        );
         if let Some(container) = container {
             worker.listen(&container);
             spawn_local(async move { worker.register().await });
         }
         Effect::new(move |_| {
-            if worker.update.get() == Newer::Waiting && !worker.playing.get() {
-                worker.activate();
+            if worker.update.get() == Newer::Waiting {
+                worker.activate_when_quiet();
+            }
+        });
+        Effect::new(move |held: Option<Option<SendWrapper<lock::Held>>>| {
+            let playing = worker.playing.get();
+            match held.flatten() {
+                None if playing => {
+                    lock::request(lock::PLAYING, Mode::Shared, || {}).map(SendWrapper::new)
+                }
+                Some(held) if !playing => {
+                    held.take().let_go();
+                    None
+                }
+                unchanged => unchanged,
             }
         });
         worker
@@ -135,7 +160,9 @@ impl Worker {
         let had_controller = container.controller().is_some();
         let first = StoredValue::new(!had_controller);
         on_event(container, "controllerchange", move |_| {
-            self.state.set(State::Controlling);
+            self.control();
+            // A new one knows of no node yet.
+            self.wants_node.update(|count| *count += 1);
             // The first one to take control is no update.
             if first.get_value() {
                 first.set_value(false);
@@ -158,12 +185,9 @@ impl Worker {
                 }
             }),
             Some(FromWorker::Failed(failure)) => {
-                if self
-                    .traffic
-                    .with_untracked(|(followed, _)| *followed == Some(failure.content))
-                {
-                    self.failure.set(Some(failure));
-                }
+                let followed = self.traffic.with_untracked(|(followed, _)| *followed);
+                self.failure
+                    .set(Some(failure).filter(|failure| followed == Some(failure.content)));
             }
             Some(FromWorker::NeedNode) => self.wants_node.update(|count| *count += 1),
             None => {}
@@ -192,11 +216,16 @@ impl Worker {
         let Ok(ready) = container.ready() else { return };
         let _ = JsFuture::from(ready).await;
         if container.controller().is_some() {
-            self.state.set(State::Controlling);
+            self.control();
         } else if let Some(active) = registration.active() {
             // A hard reload leaves the page without a controller although there is an active worker.
             post(&active, &ToWorker::Claim, None);
         }
+    }
+
+    fn control(self) {
+        self.state.set(State::Controlling);
+        self.controls.set(true);
     }
 
     fn watch_updates(self, registration: &web_sys::ServiceWorkerRegistration) {
@@ -221,15 +250,22 @@ impl Worker {
         });
     }
 
-    fn activate(self) {
-        self.registration.with_value(|registration| {
-            if let Some(waiting) = registration
-                .as_ref()
-                .and_then(|registration| registration.waiting())
-            {
-                post(&waiting, &ToWorker::Activate, None);
-            }
-        });
+    /// Lets the new one take over once no tab plays.
+    fn activate_when_quiet(self) {
+        let activate = move || {
+            self.registration.with_value(|registration| {
+                if let Some(waiting) = registration
+                    .as_ref()
+                    .and_then(|registration| registration.waiting())
+                {
+                    post(&waiting, &ToWorker::Activate, None);
+                }
+            });
+        };
+        // Without locks nobody knows of other tabs; the next start of the browser brings the update.
+        if let Some(lock) = lock::request(lock::PLAYING, Mode::Exclusive, activate) {
+            lock.let_go();
+        }
     }
 }
 

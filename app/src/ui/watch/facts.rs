@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 
+use sluice_core::bridge::Transport;
+
 use super::Screen;
 use crate::{
     format,
@@ -33,9 +35,8 @@ pub(super) fn Facts(screen: Screen) -> impl IntoView {
     let (worker, node) = (Worker::here(), Node::here());
     let traffic = Memo::new(move |_| worker.traffic.with(|(_, traffic)| *traffic));
     let transport = Memo::new(move |_| {
-        traffic
-            .get()
-            .transport(node.status.with(|status| status.transport))
+        node.status
+            .with(|status| status.transport.map_or(traffic::HTTP, Transport::name))
     });
     let peers = Memo::new(move |_| node.status.with(|status| status.peers));
     let (down, up) = (
@@ -119,7 +120,7 @@ pub(super) fn Chip(screen: Screen) -> impl IntoView {
         } else {
             let used = worker
                 .traffic
-                .with(|(_, traffic)| traffic.transport(transport));
+                .with(|(_, traffic)| traffic.carrier(transport));
             traffic::proper_name(used).to_owned()
         }
     };

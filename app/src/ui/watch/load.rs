@@ -1,5 +1,9 @@
 //! Gets the verified manifest and card of a work, and says in the page's words why it could not.
 
+use futures::{
+    FutureExt,
+    future::{Either, select},
+};
 use sluice_core::{
     bridge::Trouble,
     card::Card,
@@ -13,16 +17,70 @@ use sluice_web::{
 
 use crate::{
     failure::Failure,
-    ui::{api, dom, storage},
+    ui::{api, dom, node::Node, storage, worker::Worker},
 };
 
-/// The manifest: all that playback needs.
-pub(super) async fn manifest(content: ContentId) -> Result<Manifest, Failure> {
-    storage::library()
-        .await
-        .manifest(content)
-        .await
-        .map_err(|error| explain(content, &error))
+/// Milliseconds the gateway has for a manifest before the node is asked as well. A manifest is a few kilobytes.
+const GATEWAY_PATIENCE_MS: u64 = 3_000;
+
+/// Milliseconds the service worker, and then the node, have to be there when the gateway alone did not deliver.
+pub(super) const NODE_PATIENCE_MS: u64 = 6_000;
+
+/// Milliseconds after which nobody who was asked is waited for any longer.
+const GIVE_UP_MS: u64 = 30_000;
+
+/// The manifest: all that playback needs. `asks_node` is called when the gateway alone does not deliver.
+pub(super) async fn manifest(
+    content: ContentId,
+    worker: Worker,
+    node: Node,
+    asks_node: impl FnOnce(),
+) -> Result<Manifest, Failure> {
+    let library = storage::library().await;
+    let soon = clock::now().plus(GATEWAY_PATIENCE_MS);
+    let late = clock::now().plus(GIVE_UP_MS);
+    let direct = Box::pin(library.manifest(content));
+    let (direct, refusal) = match select(direct, Box::pin(clock::until(soon))).await {
+        Either::Left((Ok(manifest), _)) => return Ok(manifest),
+        // The hash is right and the content is not: every source has the same bytes.
+        Either::Left((Err(error @ LibraryError::Manifest(_)), _)) => {
+            return Err(explain(content, &error));
+        }
+        Either::Left((Err(error), _)) => (None, Some(error)),
+        Either::Right(((), direct)) => (Some(direct), None),
+    };
+    asks_node();
+    // Through the service worker, which asks the node and the gateway again.
+    let through_node = async {
+        let there = worker.controls.opens_within(NODE_PATIENCE_MS).await
+            && node.online_within(NODE_PATIENCE_MS).await;
+        if there {
+            Some(library.manifest(content).await)
+        } else {
+            None
+        }
+    };
+    let all = async {
+        let Some(direct) = direct else {
+            return through_node.await.unwrap_or_else(|| {
+                Err(refusal.unwrap_or(LibraryError::Fetch(Trouble::Unreachable)))
+            });
+        };
+        match select(direct, Box::pin(through_node)).await {
+            Either::Left((Ok(manifest), _)) | Either::Right((Some(Ok(manifest)), _)) => {
+                Ok(manifest)
+            }
+            Either::Left((Err(error), other)) => other.await.unwrap_or(Err(error)),
+            Either::Right((None | Some(Err(_)), direct)) => direct.await,
+        }
+    };
+    let in_time = select(Box::pin(all), Box::pin(clock::until(late)))
+        .map(|first| match first {
+            Either::Left((found, _)) => found,
+            Either::Right(((), _)) => Err(LibraryError::Fetch(Trouble::Silent)),
+        })
+        .await;
+    in_time.map_err(|error| explain(content, &error))
 }
 
 /// The newest card to be had: the relay's, else the one known here. A work plays without.

@@ -1,21 +1,29 @@
 //! The media element: when it gets its address, what its events mean, and what to do when it gives up.
 
-use leptos::{ev, prelude::*};
-use wasm_bindgen_futures::spawn_local;
+use std::time::Duration;
 
-use super::Screen;
+use leptos::{ev, prelude::*};
+use sluice_web::clock;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{HtmlVideoElement, MediaError};
+
+use super::{Screen, load::NODE_PATIENCE_MS};
 use crate::{
     failure::{Failure, sentence, stream},
     format,
     ui::{
         api, dom,
+        node::Node,
         worker::{State, Worker},
     },
     work::{self, File},
 };
 
-/// `HTMLMediaElement.readyState` from which a frame is there.
+/// `HTMLMediaElement.readyState` up to which the next frame is missing.
 const HAVE_CURRENT_DATA: u16 = 2;
+
+/// Milliseconds by which the service worker's report may come after the element's error.
+const REPORT_PATIENCE_MS: u64 = 250;
 
 /// Where playback was when it had to be started anew.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,47 +35,42 @@ struct Resume {
 /// The player. Native controls: they are what people and screen readers know.
 #[component]
 pub(super) fn Player(screen: Screen) -> impl IntoView {
-    let worker = Worker::here();
+    let (worker, node) = (Worker::here(), Node::here());
     let resume = StoredValue::new(Resume::default());
-    let again = StoredValue::new(0u32);
+    let attempts = StoredValue::new(0u32);
     let file = Memo::new(move |_| {
         screen.work.with(|work| {
             work.as_ref()
                 .and_then(|work| work.playable.get(screen.chosen.get()).cloned())
         })
     });
-    let poster = move || {
-        screen
-            .work
-            .with(|work| work.as_ref().and_then(|work| work.poster.clone()))
-    };
+    let controlled = Memo::new(move |_| worker.state.with(|state| *state == State::Controlling));
 
     // An address given before the service worker controls the page would go to the relay, which has no plaintext.
     Effect::new(move |before: Option<Option<String>>| {
         screen.attempt.track();
-        let controlled = worker.state.with(|state| *state == State::Controlling);
-        let (Some(video), Some(file), true) = (screen.video.get(), file.get(), controlled) else {
-            return None;
+        let before = before.flatten();
+        let (Some(video), Some(file), true) = (screen.video.get(), file.get(), controlled.get())
+        else {
+            return before;
         };
-        if before.flatten().as_ref() != Some(&file.address) {
+        if before.as_ref() != Some(&file.address) {
             resume.set_value(Resume {
                 seconds: 0.0,
-                playing: before_was_playing(&video),
+                playing: wants_to_play(&video),
             });
-            again.set_value(0);
+            attempts.set_value(0);
         }
+        let seconds = resume.get_value().seconds;
         screen.first_frame.set(false);
-        screen.rebuffering.set(None);
+        screen
+            .rebuffering
+            .set((seconds > 0.0).then(|| format::whole(seconds)));
+        // Loads, also when the address is the same. A second `load()` would make the element forget a `play()`.
         video.set_src(&file.address);
-        video.load();
         Some(file.address)
     });
 
-    let on_ready = move |_: ev::Event| {
-        again.set_value(0);
-        screen.first_frame.set(true);
-        screen.rebuffering.set(None);
-    };
     let on_metadata = move |_: ev::Event| {
         let Some(video) = screen.video.get_untracked() else {
             return;
@@ -80,6 +83,11 @@ pub(super) fn Player(screen: Screen) -> impl IntoView {
             play(&video);
         }
     };
+    let on_ready = move |_: ev::Event| {
+        attempts.set_value(0);
+        screen.first_frame.set(true);
+        screen.rebuffering.set(None);
+    };
     let on_waiting = move |_: ev::Event| {
         if let Some(video) = screen.video.get_untracked()
             && screen.first_frame.get_untracked()
@@ -91,43 +99,42 @@ pub(super) fn Player(screen: Screen) -> impl IntoView {
         }
     };
     let on_going = move |_: ev::Event| screen.rebuffering.set(None);
-    let remember = move || {
-        if let Some(video) = screen.video.get_untracked()
-            && video.current_time() > 0.0
-        {
-            resume.set_value(Resume {
-                seconds: video.current_time(),
-                playing: !video.paused(),
-            });
-        }
-    };
     let on_error = move |_: ev::ErrorEvent| {
         let (Some(video), Some(file)) = (screen.video.get_untracked(), file.get_untracked()) else {
             return;
         };
         let Some(error) = video.error() else { return };
-        remember();
+        if screen.first_frame.get_untracked() {
+            resume.set_value(Resume {
+                seconds: video.current_time(),
+                playing: wants_to_play(&video),
+            });
+        }
         worker.playing.set(false);
         spawn_local(async move {
             let Some(trouble) = diagnose(error.code(), &file, worker).await else {
                 return;
             };
-            let attempt = again.try_get_value().unwrap_or(stream::ATTEMPTS);
-            if trouble.may_pass && attempt < stream::ATTEMPTS {
-                again.set_value(attempt + 1);
-                screen
-                    .rebuffering
-                    .set(Some(format::whole(resume.get_value().seconds)));
-                let pause = std::time::Duration::from_secs(stream::pause_before(attempt).into());
-                set_timeout(
-                    move || {
-                        // The page may be gone, or someone chose another file meanwhile.
-                        if screen.rebuffering.try_get_untracked().flatten().is_some() {
-                            screen.attempt.update(|attempt| *attempt += 1);
-                        }
-                    },
-                    pause,
-                );
+            let attempt = attempts.try_get_value().unwrap_or(stream::ATTEMPTS);
+            attempts.try_set_value(attempt + 1);
+            if attempt >= stream::ATTEMPTS {
+                screen.failure.try_set(Some(trouble.failure));
+                return;
+            }
+            if trouble.spares_node {
+                screen.asking_node.try_set(true);
+                let online = node.online_within(NODE_PATIENCE_MS).await;
+                screen.asking_node.try_set(false);
+                if online {
+                    load_again(screen, &file);
+                    return;
+                }
+            }
+            if trouble.may_pass {
+                let at = resume.try_get_value().map_or(0.0, |resume| resume.seconds);
+                screen.rebuffering.try_set(Some(format::whole(at)));
+                let pause = Duration::from_secs(stream::pause_before(attempt).into());
+                set_timeout(move || load_again(screen, &file), pause);
             } else {
                 screen.failure.try_set(Some(trouble.failure));
             }
@@ -135,24 +142,26 @@ pub(super) fn Player(screen: Screen) -> impl IntoView {
     };
     on_cleanup(move || worker.playing.set(false));
     view! {
-        <video node_ref=screen.video controls playsinline preload="auto" poster=poster
+        <video node_ref=screen.video controls playsinline preload="auto"
+            poster=move || screen.work.with(|work| work.as_ref().and_then(|work| work.poster.clone()))
             hidden=move || screen.failure.with(Option::is_some)
             aria-label=move || screen.work.with(|work| work.as_ref().map(|work| work.title.clone()))
-            on:loadeddata=on_ready on:canplay=on_going on:playing=move |event| {
+            on:loadedmetadata=on_metadata on:loadeddata=on_ready on:waiting=on_waiting on:canplay=on_going
+            on:seeked=on_going on:error=on_error
+            on:playing=move |event| {
                 worker.playing.set(true);
                 on_going(event);
             }
-            on:seeked=on_going on:waiting=on_waiting on:loadedmetadata=on_metadata
             on:pause=move |_| worker.playing.set(false)
-            on:ended=move |_| worker.playing.set(false)
-            on:error=on_error>
+            on:ended=move |_| worker.playing.set(false)>
             {move || {
-                screen.work.get().map(|work| {
-                    work.subtitles.iter().map(|file| {
-                        view! {
-                            <track kind="subtitles" src=file.address.clone() label=work::label(&file.path)/>
-                        }
-                    }).collect_view()
+                controlled.get().then(|| screen.work.get()).flatten().map(|work| {
+                    work.subtitles
+                        .iter()
+                        .map(|file| {
+                            view! { <track kind="subtitles" src=file.address.clone() label=work::label(&file.path)/> }
+                        })
+                        .collect_view()
                 })
             }}
         </video>
@@ -160,67 +169,90 @@ pub(super) fn Player(screen: Screen) -> impl IntoView {
     .into_any()
 }
 
+/// Loads again, unless the page is gone or someone chose another file meanwhile.
+fn load_again(screen: Screen, file: &File) {
+    let current = screen.work.try_with_untracked(|work| {
+        let chosen = screen.chosen.get_untracked();
+        work.as_ref()
+            .is_some_and(|work| work.playable.get(chosen) == Some(file))
+    });
+    if current == Some(true) {
+        screen.attempt.update(|attempt| *attempt += 1);
+    }
+}
+
 /// Plays, or leaves it: a browser may want a click first, and then the native controls show it.
-pub(super) fn play(video: &web_sys::HtmlVideoElement) {
+pub(super) fn play(video: &HtmlVideoElement) {
     if let Ok(playing) = video.play() {
         spawn_local(async move {
-            let _ = wasm_bindgen_futures::JsFuture::from(playing).await;
+            let _ = JsFuture::from(playing).await;
         });
     }
 }
 
-fn before_was_playing(video: &web_sys::HtmlVideoElement) -> bool {
+fn wants_to_play(video: &HtmlVideoElement) -> bool {
     !video.paused() && !video.ended()
 }
 
-/// A failure, and whether asking again may help by itself.
+/// A failure, and what may help by itself.
 struct Trouble {
     failure: Failure,
+    /// Asking again after a while.
     may_pass: bool,
+    /// Asking the node, which was not asked.
+    spares_node: bool,
 }
 
-/// Finds out what `MediaError` leaves open. `None` when nothing is wrong (the load was replaced).
+/// Finds out what [`MediaError`] leaves open. `None` when nothing is wrong (the load was replaced).
 async fn diagnose(code: u16, file: &File, worker: Worker) -> Option<Trouble> {
-    let not_playable = || Failure::NotPlayable {
-        path: file.path.clone(),
-        media_type: file.media.to_owned(),
-    };
-    if code == web_sys::MediaError::MEDIA_ERR_ABORTED {
+    if code == MediaError::MEDIA_ERR_ABORTED {
         return None;
     }
-    let reported = worker.failure.try_get_untracked().flatten();
-    if let Some(reported) = reported {
+    if worker.failure.with_untracked(Option::is_none) {
+        clock::until(clock::now().plus(REPORT_PATIENCE_MS)).await;
+    }
+    if let Some(reported) = worker.failure.get_untracked() {
+        worker.failure.set(None);
         return Some(Trouble {
             may_pass: stream::may_pass(&reported),
+            spares_node: stream::spares_node(&reported),
             failure: Failure::Stream {
                 tried: stream::tried(&reported),
             },
         });
     }
     // Codes 3 and 4 mean "cannot decode" as well as "the address answered with an error": ask it.
-    match api::stream_problem(&file.address).await {
-        Some((status, detail)) => Some(Trouble {
-            may_pass: matches!(status, 0 | 502..=504),
-            failure: Failure::Stream {
+    let (may_pass, failure) = match api::stream_problem(&file.address).await {
+        Some((status, detail)) => (
+            matches!(status, 0 | 502..=504),
+            Failure::Stream {
                 tried: vec![sentence(&detail)],
             },
-        }),
-        None if code == web_sys::MediaError::MEDIA_ERR_NETWORK => Some(Trouble {
-            may_pass: true,
-            failure: Failure::Stream {
-                tried: vec![
-                    if dom::online() {
-                        "The stream broke off."
-                    } else {
-                        "The browser has no network."
-                    }
-                    .to_owned(),
-                ],
+        ),
+        None if code == MediaError::MEDIA_ERR_NETWORK => {
+            let what = if dom::online() {
+                "The stream broke off."
+            } else {
+                "The browser has no network."
+            };
+            (
+                true,
+                Failure::Stream {
+                    tried: vec![what.to_owned()],
+                },
+            )
+        }
+        None => (
+            false,
+            Failure::NotPlayable {
+                path: file.path.clone(),
+                media_type: file.media.to_owned(),
             },
-        }),
-        None => Some(Trouble {
-            may_pass: false,
-            failure: not_playable(),
-        }),
-    }
+        ),
+    };
+    Some(Trouble {
+        failure,
+        may_pass,
+        spares_node: false,
+    })
 }
