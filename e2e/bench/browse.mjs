@@ -111,7 +111,7 @@ export async function browse({ samples, rounds, say, withSluice = true }) {
   }
 }
 
-/** What a first visit leaves behind is complete: the worker is active and controls, the node is connected. */
+/** What a first visit leaves behind is complete: the worker controls and keeps the shell, the node is connected. */
 async function settled(page) {
   await within(
     page.evaluate(async () => {
@@ -121,6 +121,16 @@ async function settled(page) {
       }
     }),
     'no service worker took control',
+  )
+  await page.waitForFunction(
+    async () => {
+      for (const name of await caches.keys()) {
+        if (await (await caches.open(name)).match('/')) return true
+      }
+      return false
+    },
+    undefined,
+    { timeout: 30_000 },
   )
   await page.waitForFunction(
     () => document.querySelector('[data-testid=stats]')?.dataset.transport === 'webtransport',

@@ -93,7 +93,7 @@ export async function noise(len, extension = 'mp4') {
   for (let left = len; left > 0; left -= 1 << 22) {
     const bytes = randomBytes(Math.min(left, 1 << 22))
     // Never by chance the signature of a format.
-    if (left === len) bytes.fill(0xee, 0, 16)
+    if (left === len) bytes.fill(0xee, 0, Math.min(len, 16))
     writeSync(file, bytes)
   }
   closeSync(file)

@@ -53,7 +53,11 @@ export class Relay {
     for (const name of LISTENERS) args.push(`--${name}`, `127.0.0.1:${this.#ports[name]}`)
     const child = spawn(SLUICE, [...args, ...this.#flags], { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child
+    // A run that breaks off must not leave a relay behind.
+    const last = () => child.kill('SIGKILL')
+    process.once('exit', last)
     child.once('exit', () => {
+      process.off('exit', last)
       if (this.#child === child) this.#child = null
     })
     createInterface({ input: child.stderr }).on('line', (line) => {

@@ -119,6 +119,17 @@ export async function becomesControlled(page) {
   })
 }
 
+/** Resolves once the service worker keeps the app's shell: from then on the pages open without the relay. */
+export async function shellKept(page) {
+  await page.waitForFunction(async () => {
+    for (const name of await caches.keys()) {
+      const paths = (await (await caches.open(name)).keys()).map(({ url }) => new URL(url).pathname)
+      if (paths.includes('/') && paths.some((path) => path.endsWith('.wasm'))) return true
+    }
+    return false
+  })
+}
+
 /** SHA-256 and length of what a fetch from inside the page delivers. */
 export async function fetchedSha256(page, url) {
   return await page.evaluate(async (target) => {

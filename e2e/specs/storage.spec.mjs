@@ -2,7 +2,7 @@
 
 import { sha256File, media } from '../lib/media.mjs'
 import { storedBytes } from '../lib/store.mjs'
-import { controlled, expect, fetchedSha256, play, reaches, seek, stats, test } from './fixtures.mjs'
+import { controlled, expect, fetchedSha256, play, reaches, seek, shellKept, stats, test } from './fixtures.mjs'
 
 test('a fully stored work plays with the relay stopped', async ({ page, context, ownRelay }) => {
   const path = await media('index-first.mp4')
@@ -10,7 +10,7 @@ test('a fully stored work plays with the relay stopped', async ({ page, context,
   const stream = `/stream/${id}/${(await ownRelay.work(id)).files[0].path}`
   await play(page, ownRelay.origin, id)
   await fetchedSha256(page, stream)
-  await page.evaluate(() => navigator.serviceWorker.ready)
+  await shellKept(page)
   await page.close()
   await ownRelay.stop()
 
@@ -27,7 +27,7 @@ test('a fully stored work plays with the relay stopped', async ({ page, context,
 
 test('the shell opens with the relay stopped', async ({ page, ownRelay }) => {
   await controlled(page, ownRelay.origin)
-  await page.evaluate(() => navigator.serviceWorker.ready)
+  await shellKept(page)
   await ownRelay.stop()
   for (const path of ['/node', '/settings', '/']) {
     await page.goto(`${ownRelay.origin}${path}`)
