@@ -11,6 +11,10 @@ use sluice_core::{ChunkIndex, ContentId, Digest, FileIndex};
 /// of it is not read from any more until it does.
 const MAX_BUSY: usize = MAX_OUTSTANDING;
 
+/// Questions for heads and blocks that may wait beside the chunks, so that asking for a hash page never
+/// costs a chunk its place. A peer that asks more is not read from until some are answered.
+const MAX_ASKED: usize = MAX_OUTSTANDING;
+
 /// A chunk within the stream's work.
 pub(super) type Place = (FileIndex, ChunkIndex);
 
@@ -49,7 +53,7 @@ struct Waiting {
 /// The queue.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// In order of arrival, at most [`MAX_OUTSTANDING`].
+    /// In order of arrival, at most [`MAX_OUTSTANDING`] chunks and [`MAX_ASKED`] others.
     waiting: Vec<Waiting>,
     /// Refusals, at most [`MAX_BUSY`].
     busy: VecDeque<Place>,
@@ -65,7 +69,18 @@ impl Queue {
             same.priority = same.priority.min(priority);
             return Ok(());
         }
-        if self.waiting.len() >= MAX_OUTSTANDING {
+        let is_chunk = |wanted| matches!(wanted, Wanted::Chunk(..));
+        let alike = self
+            .waiting
+            .iter()
+            .filter(|known| is_chunk(known.wanted) == is_chunk(wanted))
+            .count();
+        let limit = if is_chunk(wanted) {
+            MAX_OUTSTANDING
+        } else {
+            MAX_ASKED
+        };
+        if alike >= limit {
             return Err(Full);
         }
         self.waiting.push(Waiting { wanted, priority });
@@ -168,6 +183,19 @@ mod tests {
         queue.take().unwrap();
         assert_eq!(queue.push(chunk(99), Priority::URGENT), Ok(()));
         assert_eq!(queue.take(), Some(chunk(99)));
+    }
+
+    #[test]
+    fn heads_and_blocks_take_no_chunks_place_and_are_bounded_too() {
+        let mut queue = full();
+        for byte in 0..MAX_ASKED {
+            let digest = Digest::of(&[byte.to_le_bytes()[0]]);
+            queue.push(Wanted::Block(digest), Priority::URGENT).unwrap();
+        }
+        let heads = Wanted::Heads(WORK);
+        assert_eq!(queue.push(heads, Priority::URGENT), Err(Full));
+        queue.take().unwrap();
+        assert_eq!(queue.push(heads, Priority::URGENT), Ok(()));
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //!
 //! # Invariants
 //!
-//! - At most [`sluice_core::wire::MAX_OUTSTANDING`] requests, two answers and one request frame are
-//!   held for a stream, whatever the peer sends.
+//! - At most [`sluice_core::wire::MAX_OUTSTANDING`] requests for chunks and as many questions, two
+//!   answers and one request frame are held for a stream, whatever the peer sends.
 //! - A frame over the limit ends the stream before anything is allocated for it; a frame longer than
 //!   any request is read past without being held.
 

@@ -334,6 +334,26 @@ async fn past_the_limit_of_outstanding_requests_the_answer_is_busy() {
     assert_eq!(peer.chunk(&shelf).await, most);
 }
 
+#[tokio::test]
+async fn a_peer_that_keeps_to_the_limit_is_never_refused() {
+    let shelf = Shelf::with_reads(0);
+    let mut peer = Peer::of(&shelf);
+    peer.send(Frame::Head(WORK)).await;
+    peer.send(Frame::Get(Digest::of(b"a hash page"))).await;
+    for index in 0..MAX_OUTSTANDING as u64 {
+        peer.request(index, Priority::SOON).await;
+    }
+    shelf.reads.add_permits(1000);
+    assert!(matches!(peer.receive().await, Some(Frame::Heads { .. })));
+    assert!(matches!(peer.receive().await, Some(Frame::Block(..))));
+    for index in 0..200 {
+        assert_eq!(peer.chunk(&shelf).await, index);
+        peer.request(index + MAX_OUTSTANDING as u64, Priority::SOON)
+            .await;
+    }
+    assert_eq!(peer.counters.snapshot().busy, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_requests_is_not_read_while_its_refusals_are_not() {
     let shelf = Shelf::with_reads(0);

@@ -76,7 +76,11 @@ impl Certificate {
         let mut params = rcgen::CertificateParams::default();
         params.not_before = date(validity.from)?;
         params.not_after = date(validity.until)?;
-        // Nobody reads the name: the hash is what is checked.
+        // Nobody checks the names, the hash is what counts; but Chromium's parser refuses a
+        // certificate without any X.509 extension, and this is the least of them.
+        params
+            .subject_alt_names
+            .push(rcgen::SanType::DnsName("localhost".try_into()?));
         params.distinguished_name = rcgen::DistinguishedName::new();
         params
             .distinguished_name
@@ -345,6 +349,16 @@ mod tests {
         let second = Certificates::open(folder.path(), NOW + DAY).unwrap();
         assert_eq!(first.announced(), second.announced());
         assert_eq!(files(folder.path()), 2);
+    }
+
+    #[test]
+    fn a_certificate_is_version_3_with_an_extension_and_names_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let certificates = Certificates::open(folder.path(), NOW).unwrap();
+        let (_, parsed) = x509_parser::parse_x509_certificate(&certificates.current.der).unwrap();
+        assert_eq!(parsed.version(), x509_parser::x509::X509Version::V3);
+        assert!(!parsed.extensions().is_empty());
+        assert_eq!(parsed.subject().to_string(), "CN=libp2p webtransport");
     }
 
     #[test]
