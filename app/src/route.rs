@@ -48,10 +48,16 @@ pub fn stream(id: &str, path: &str) -> String {
     format!("/stream/{id}/{path}")
 }
 
-/// Where an unsealed block (a poster) is.
+/// Where a work's poster is, straight from the relay: lists ask for many, and few of them are opened.
 #[must_use]
-pub fn block(cid: &str) -> String {
+pub fn poster(cid: &str) -> String {
     format!("/ipfs/{cid}")
+}
+
+/// The same by way of the service worker, which is told the work, looks in the store and keeps it there.
+#[must_use]
+pub fn kept_poster(cid: &str, work: &str) -> String {
+    format!("/ipfs/{cid}?work={work}")
 }
 
 #[cfg(test)]

@@ -24,34 +24,37 @@ pub enum NodeMode {
     GatewayOnly,
 }
 
-/// How much of the disk sealed chunks may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget(u64);
+/// How much of the disk sealed chunks may take, in gigabytes; without a number, what the browser allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budget(Option<u64>);
 
 /// Bytes of one gigabyte, as disks are sold.
 const GIGABYTE: u64 = 1_000_000_000;
 
 impl Budget {
-    /// The budgets on offer, in gigabytes. The smallest holds a film, the largest a phone's spare room.
-    pub const CHOICES: [u64; 5] = [1, 2, 5, 10, 50];
+    /// The budgets on offer. The smallest holds a film, the largest a phone's spare room.
+    pub const CHOICES: [Self; 6] = [
+        Self(None),
+        Self(Some(1)),
+        Self(Some(2)),
+        Self(Some(5)),
+        Self(Some(10)),
+        Self(Some(50)),
+    ];
 
     /// The budget in bytes.
     #[must_use]
-    pub fn bytes(self) -> u64 {
-        self.0 * GIGABYTE
+    pub fn bytes(self) -> Option<u64> {
+        self.0.map(|gigabytes| gigabytes * GIGABYTE)
     }
 
-    /// The budget in gigabytes.
+    /// The budget as people read it.
     #[must_use]
-    pub fn gigabytes(self) -> u64 {
-        self.0
-    }
-}
-
-impl Default for Budget {
-    /// Ten films of 500 MB.
-    fn default() -> Self {
-        Self(5)
+    pub fn name(self) -> String {
+        self.0.map_or_else(
+            || "What the browser allows".to_owned(),
+            |gigabytes| format!("{gigabytes} GB"),
+        )
     }
 }
 
@@ -111,15 +114,15 @@ impl Choice for Budget {
     const KEY: &'static str = "sluice.budget-gb";
 
     fn spelled(self) -> String {
-        self.0.to_string()
+        self.0
+            .map_or_else(String::new, |gigabytes| gigabytes.to_string())
     }
 
     fn read(spelling: &str) -> Self {
-        spelling
-            .parse()
-            .ok()
-            .filter(|chosen| Self::CHOICES.contains(chosen))
-            .map_or_else(Self::default, Self)
+        Self::CHOICES
+            .into_iter()
+            .find(|choice| choice.spelled() == spelling)
+            .unwrap_or_default()
     }
 }
 
@@ -142,15 +145,16 @@ mod tests {
         for mode in [NodeMode::On, NodeMode::GatewayOnly] {
             survives(mode);
         }
-        for gigabytes in Budget::CHOICES {
-            survives(Budget(gigabytes));
+        for budget in Budget::CHOICES {
+            survives(budget);
         }
     }
 
     #[test]
-    fn the_default_budget_is_on_offer() {
-        assert!(Budget::CHOICES.contains(&Budget::default().gigabytes()));
-        assert_eq!(Budget::default().bytes(), 5_000_000_000);
+    fn the_default_budget_is_on_offer_and_has_no_number() {
+        assert!(Budget::CHOICES.contains(&Budget::default()));
+        assert_eq!(Budget::default().bytes(), None);
+        assert_eq!(Budget::read("5").bytes(), Some(5_000_000_000));
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Work {
             creator: manifest.creator().to_string(),
             poster: text
                 .poster
-                .map(|digest| route::block(&digest.raw().to_string())),
+                .map(|digest| route::kept_poster(&digest.raw().to_string(), &id)),
             title,
             description: text.description,
             language: text.language,

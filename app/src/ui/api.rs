@@ -7,7 +7,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
 use super::dom;
-use crate::{failure::Failure, format};
+use crate::{failure::Failure, format, route};
 
 /// Works asked for at once: three rows on a wide screen and then some.
 const PAGE: u32 = 24;
@@ -25,7 +25,7 @@ pub(crate) struct Work {
     pub id: String,
     /// Its title; may be empty.
     pub title: String,
-    /// CID of the poster.
+    /// Address of the poster.
     pub poster: Option<String>,
     /// Plaintext bytes of all files.
     pub bytes: u64,
@@ -81,7 +81,7 @@ fn work(entry: &JsValue) -> Option<Work> {
     Some(Work {
         id: text(entry, "id").filter(|id| !id.is_empty())?,
         title: text(entry, "title").unwrap_or_default(),
-        poster: text(entry, "poster"),
+        poster: text(entry, "poster").map(|cid| route::poster(&cid)),
         bytes: number(entry, "bytes"),
         created_ms: number(entry, "created_ms"),
         files: member(entry, "files")
@@ -135,14 +135,13 @@ pub(crate) async fn stream_problem(url: &str) -> Option<(u16, String)> {
         Ok(response) => response.unchecked_into(),
         Err(error) => return Some((0, dom::message(&error))),
     };
+    if response.ok() {
+        return None;
+    }
     let status = response.status();
-    let reading = match (response.ok(), response.json()) {
-        (false, Ok(reading)) => reading,
-        (false, Err(error)) => return Some((status, dom::message(&error))),
-        // The headers promise bytes; whether they come shows only in the body.
-        (true, _) => {
-            return None;
-        }
+    let reading = match response.json() {
+        Ok(reading) => reading,
+        Err(error) => return Some((status, dom::message(&error))),
     };
     let detail = JsFuture::from(reading)
         .await

@@ -22,6 +22,12 @@ pub(crate) fn page_address() -> String {
     window().location().href().unwrap_or_default()
 }
 
+/// Loads this page again.
+pub(crate) fn reload() {
+    // A page that cannot reload itself still has the browser's button.
+    let _ = window().location().reload();
+}
+
 /// Whether the browser believes that it has a network. `true` promises nothing; `false` is certain.
 pub(crate) fn online() -> bool {
     window().navigator().on_line()

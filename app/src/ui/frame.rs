@@ -75,10 +75,7 @@ pub(crate) fn UpdateNotice() -> impl IntoView {
                             <p>"A newer version took over. Reload when it suits you."</p>
                             <div class="buttons">
                                 <button type="button" class="button primary"
-                                    on:click=|_| {
-                                        // A page that cannot reload itself still has the browser's button.
-                                        let _ = window().location().reload();
-                                    }>
+                                    on:click=|_| dom::reload()>
                                     "Reload"
                                 </button>
                                 <button type="button" class="button" on:click=move |_| hidden.set(true)>"Later"</button>

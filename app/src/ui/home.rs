@@ -139,7 +139,7 @@ fn Card(work: Work) -> impl IntoView {
         .map(|first| first.to_uppercase().collect())
         .unwrap_or_default();
     let broken = RwSignal::new(work.poster.is_none());
-    let address = work.poster.as_deref().map(route::block);
+    let address = work.poster;
     let made = (work.created_ms > 0).then(|| dom::day(work.created_ms));
     view! {
         <li>

@@ -100,9 +100,14 @@ impl Node {
         }
     }
 
-    /// Starts the node once nothing else is going on.
+    /// Starts the node, and has the pages stored, once nothing else is going on.
     pub(crate) fn start_when_idle(self) {
-        if let Ok(timer) = set_timeout_with_handle(move || self.start(), IDLE) {
+        let worker = Worker::here();
+        let idle = move || {
+            self.start();
+            worker.keep_shell();
+        };
+        if let Ok(timer) = set_timeout_with_handle(idle, IDLE) {
             on_cleanup(move || timer.clear());
         }
     }

@@ -73,7 +73,7 @@ fn Connection() -> impl IntoView {
             <h2>"Connection"</h2>
             <dl>
                 <dt>"State"</dt>
-                <dd role="status">{state}</dd>
+                <dd><span role="status">{state}</span></dd>
                 <dt>"Transport"</dt>
                 <dd>
                     {move || {
@@ -105,7 +105,7 @@ const REFRESH: Duration = Duration::from_secs(5);
 
 #[component]
 fn Storage() -> impl IntoView {
-    let worker = Worker::here();
+    let (worker, budget) = (Worker::here(), Prefs::here().budget);
     let usage = RwSignal::new(None::<Usage>);
     let failure = RwSignal::new(None::<Failure>);
     let (asked, busy) = (RwSignal::new(false), RwSignal::new(false));
@@ -160,13 +160,13 @@ fn Storage() -> impl IntoView {
             <dl>
                 <dt>"Sealed chunks"</dt>
                 <dd>{move || usage.get().map(|usage| usage.chunks)}</dd>
-                <dt>"Stored"</dt>
+                <dt>"Used by this site"</dt>
                 <dd>{number(|usage| usage.used)}</dd>
                 <dt>"Browser allows"</dt>
                 <dd>{number(|usage| usage.quota)}</dd>
                 <dt>"Your limit"</dt>
                 <dd>
-                    {move || format::bytes(Prefs::here().budget.get().bytes())} " " <a href="/settings">"Change"</a>
+                    {move || budget.get().name()} " " <a href="/settings">"Change"</a>
                 </dd>
             </dl>
             {move || {

@@ -1,19 +1,49 @@
 //! `/settings`: choices kept on this device.
 
 use leptos::prelude::*;
+use wasm_bindgen_futures::spawn_local;
 
-use super::{dom, prefs::Prefs};
-use crate::settings::{Budget, Choice, NodeMode, Theme};
+use super::{dom, node::Node, panel::FailurePanel, prefs::Prefs, storage};
+use crate::{
+    failure::Failure,
+    settings::{Budget, Choice, NodeMode, Theme},
+};
 
 /// The page at `/settings`.
 #[component]
 pub(crate) fn SettingsPage() -> impl IntoView {
     dom::set_title(Some("Settings"));
-    let prefs = Prefs::here();
+    let (prefs, node) = (Prefs::here(), Node::here());
+    let failure = RwSignal::new(None::<Failure>);
+    let keep = move || {
+        failure.set(None);
+        let budget = prefs.budget.get_untracked();
+        spawn_local(async move {
+            // Whoever writes chunks reads it from the store; a service worker has no `localStorage`.
+            if let Err(error) = storage::set_budget(budget).await {
+                failure.try_set(Some(error));
+            }
+        });
+    };
+    let choose = move |event| {
+        prefs.budget.set(Budget::read(&event_target_value(&event)));
+        keep();
+    };
+    // A running node has no switch but the end of its page.
+    Effect::new(move |before: Option<NodeMode>| {
+        let mode = prefs.node.get();
+        if before == Some(NodeMode::On)
+            && mode == NodeMode::GatewayOnly
+            && node.here.get_untracked()
+        {
+            dom::reload();
+        }
+        mode
+    });
     view! {
         <div class="column">
             <h1>"Settings"</h1>
-            <p class="lead">"Kept in this browser only. Every change counts at once."</p>
+            <p class="lead">"Kept in this browser only."</p>
             <section class="facts">
                 <fieldset>
                     <legend>"Colours"</legend>
@@ -31,22 +61,19 @@ pub(crate) fn SettingsPage() -> impl IntoView {
                         <Radio chosen=prefs.node value=NodeMode::On name="On"
                             more="A libp2p node starts after the first frame and fetches over WebTransport or WebSocket."/>
                         <Radio chosen=prefs.node value=NodeMode::GatewayOnly name="Off: gateway only (private)"
-                            more="No node is loaded. Every chunk comes over HTTP from the relay this page came from, and from nobody else."/>
+                            more="No node is loaded. Every chunk comes over HTTP from the relay this page came from, and from nobody else. If a node runs in another tab, reload that tab to stop it."/>
                     </div>
                 </fieldset>
             </section>
             <section class="facts">
                 <div class="field">
                     <label for="budget">"Storage for chunks"</label>
-                    <select id="budget"
-                        on:change=move |event| prefs.budget.set(Budget::read(&event_target_value(&event)))
-                        prop:value=move || prefs.budget.get().spelled()>
+                    <select id="budget" on:change=choose prop:value=move || prefs.budget.get().spelled()>
                         {Budget::CHOICES
                             .into_iter()
-                            .map(|gigabytes| {
-                                let value = gigabytes.to_string();
-                                let chosen = move || prefs.budget.get().gigabytes() == gigabytes;
-                                view! { <option value=value selected=chosen>{format!("{gigabytes} GB")}</option> }
+                            .map(|choice| {
+                                let chosen = move || prefs.budget.get() == choice;
+                                view! { <option value=choice.spelled() selected=chosen>{choice.name()}</option> }
                             })
                             .collect_view()}
                     </select>
@@ -55,6 +82,10 @@ pub(crate) fn SettingsPage() -> impl IntoView {
                     "Chunks stay sealed on the disk, so that a work plays again at once and offline. The browser may allow less. "
                     <a href="/node">"See what is stored"</a>
                 </p>
+                {move || {
+                    let retry = Callback::new(move |()| keep());
+                    failure.get().map(|failure| view! { <FailurePanel failure retry/> })
+                }}
             </section>
         </div>
     }

@@ -8,7 +8,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
 
 use super::{api, worker::Worker};
-use crate::{failure::Failure, format};
+use crate::{failure::Failure, format, route, settings::Budget};
 
 thread_local! {
     // The page has one thread; the handle is opened by whoever needs it first.
@@ -57,6 +57,15 @@ pub(crate) async fn usage() -> Result<Usage, Failure> {
     Ok(usage)
 }
 
+/// Tells whoever writes chunks how much room they may take.
+pub(crate) async fn set_budget(budget: Budget) -> Result<(), Failure> {
+    library()
+        .await
+        .set_budget(budget.bytes())
+        .await
+        .map_err(failed)
+}
+
 /// Removes every work, and lets the service worker drop what it read of them.
 pub(crate) async fn clear(worker: Worker) -> Result<(), Failure> {
     let library = library().await;
@@ -79,10 +88,13 @@ fn card(stored: &StoredWork) -> api::Work {
         .as_ref()
         .map(|card| card.text().clone())
         .unwrap_or_default();
+    let id = stored.manifest.id().to_string();
     api::Work {
-        id: stored.manifest.id().to_string(),
         title: text.title,
-        poster: text.poster.map(|digest| digest.raw().to_string()),
+        poster: text
+            .poster
+            .map(|digest| route::kept_poster(&digest.raw().to_string(), &id)),
+        id,
         bytes: stored.manifest.total_len(),
         created_ms: stored.manifest.created().0,
         files: stored.manifest.files().len() as u64,

@@ -152,6 +152,7 @@ pub(crate) fn Watch(
     Effect::new(move |remembered: Option<bool>| {
         let (shown, described) = (screen.first_frame.get(), screen.described.get());
         if shown {
+            worker.keep_shell();
             node.start();
         }
         let remember = shown && described && remembered != Some(true);
@@ -193,6 +194,7 @@ pub(crate) fn Watch(
     });
     on_cleanup(move || online.remove());
     listen(screen);
+    let nothing = move || screen.work.with(Option::is_none) && screen.failure.with(Option::is_some);
     view! {
         <div class="watch">
             <article>
@@ -207,7 +209,7 @@ pub(crate) fn Watch(
                     screen.work.get().filter(|_| screen.described.get()).map(|work| view! { <About work screen/> })
                 }}
             </article>
-            <aside aria-label="Where the video comes from">
+            <aside aria-label="Where the video comes from" hidden=nothing>
                 <Facts screen/>
                 <KeysHelp screen/>
             </aside>

@@ -61,6 +61,8 @@ pub(crate) struct Worker {
     pub failure: RwSignal<Option<bridge::Failure>>,
     /// Counts up whenever the service worker wants a port to the node.
     pub wants_node: RwSignal<u32>,
+    /// Whether the shell may be stored for offline use: nothing more urgent is going on.
+    keeps_shell: RwSignal<bool>,
     /// Open while the service worker controls this page.
     pub controls: Gate,
     container: StoredValue<Option<SendWrapper<web_sys::ServiceWorkerContainer>>>,
@@ -90,6 +92,7 @@ impl Worker {
             traffic: RwSignal::new((None, Traffic::default())),
             failure: RwSignal::new(None),
             wants_node: RwSignal::new(0),
+            keeps_shell: RwSignal::new(false),
             controls: Gate::new(),
             container: StoredValue::new(container.clone().map(SendWrapper::new)),
             registration: StoredValue::new(None),
@@ -103,6 +106,11 @@ impl Worker {
             worker.listen(&container);
             spawn_local(async move { worker.register().await });
         }
+        Effect::new(move |told: Option<bool>| {
+            let now =
+                worker.keeps_shell.get() && worker.state.with(|state| *state == State::Controlling);
+            told == Some(true) || now && worker.tell(&ToWorker::KeepShell, None)
+        });
         Effect::new(move |_| {
             if worker.update.get() == Newer::Waiting {
                 worker.activate_when_quiet();
@@ -144,6 +152,12 @@ impl Worker {
             self.traffic.set((Some(content), Traffic::default()));
         }
         self.failure.set(None);
+    }
+
+    /// Lets the service worker store the pages for offline use. Said once the first frame is there: they would
+    /// compete with it.
+    pub(crate) fn keep_shell(self) {
+        self.keeps_shell.set(true);
     }
 
     /// Posts to the service worker that controls this page; `false` if none does.

@@ -77,12 +77,14 @@ pub(super) fn Facts(screen: Screen) -> impl IntoView {
                 <dd>{move || format::bytes(traffic.get().store)}</dd>
                 <dt><span class="dot peers" aria-hidden="true"></span>"Other tabs"</dt>
                 <dd>{move || format::bytes(traffic.get().peers)}</dd>
-                <dt><span class="dot servers" aria-hidden="true"></span>"Relay"</dt>
-                <dd>{move || format::bytes(traffic.get().servers())}</dd>
+                <dt><span class="dot servers" aria-hidden="true"></span>"Relay, HTTP"</dt>
+                <dd>{move || format::bytes(traffic.get().gateways)}</dd>
+                <dt><span class="dot servers" aria-hidden="true"></span>"Relay, libp2p"</dt>
+                <dd>{move || format::bytes(traffic.get().relays)}</dd>
                 <dt>"Connected tabs"</dt>
                 <dd>{peers}</dd>
-                <dt>"Transport"</dt>
-                <dd>{move || traffic::proper_name(transport.get())}</dd>
+                <dt>"Node"</dt>
+                <dd>{move || node.status.with(|status| status.transport.map_or("not connected", |way| traffic::proper_name(way.name())))}</dd>
                 <dt>"Buffer"</dt>
                 <dd>{move || format!("{} s", sample.get().buffer_s)}</dd>
                 <dt>"Dropped frames"</dt>
