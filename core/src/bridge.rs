@@ -2,7 +2,7 @@
 //!
 //! All three are one origin's code of possibly different versions (a page outlives a service
 //! worker's update), so a message that does not decode is ignored, never fatal. A message travels
-//! as canonical DAG-CBOR bytes; a chunk travels beside it as a transferred buffer, uncopied.
+//! as DAG-CBOR bytes; a chunk travels beside it as a transferred buffer, uncopied.
 //!
 //! Who talks to whom: the page posts [`ToWorker`] and hears [`FromWorker`]; the service worker and
 //! the page each hold a `MessagePort` to the node, post [`ToNode`] and hear [`FromNode`].
@@ -253,8 +253,11 @@ pub fn encode<M: Serialize>(message: &M) -> Vec<u8> {
 }
 
 /// Reads a message; `None` for one of another version, which is ignored.
-pub fn decode<M: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<M> {
-    canonical::decode(bytes, MAX_MESSAGE_LEN).ok()
+pub fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Option<M> {
+    if bytes.len() > MAX_MESSAGE_LEN {
+        return None;
+    }
+    serde_ipld_dagcbor::from_slice(bytes).ok()
 }
 
 #[cfg(test)]

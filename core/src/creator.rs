@@ -6,8 +6,9 @@
 use std::{fmt, str::FromStr};
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
-use ipld_core::cid::multibase::{self, Base};
 use serde::{Deserialize, Serialize};
+
+use crate::link::multibase;
 
 /// Multicodec of an Ed25519 public key, as a varint.
 const ED25519_PUB: [u8; 2] = [0xed, 0x01];
@@ -91,7 +92,7 @@ impl CreatorId {
 impl fmt::Display for CreatorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = [ED25519_PUB.as_slice(), &self.0].concat();
-        write!(f, "did:key:{}", multibase::encode(Base::Base58Btc, key))
+        write!(f, "did:key:{}", multibase::base58(&key))
     }
 }
 
@@ -109,11 +110,12 @@ impl FromStr for CreatorId {
             return Err(CreatorIdError);
         }
         let encoded = text.strip_prefix("did:key:").ok_or(CreatorIdError)?;
-        let (base, bytes) = multibase::decode(encoded).map_err(|_| CreatorIdError)?;
-        match (base, bytes.strip_prefix(&ED25519_PUB)) {
-            (Base::Base58Btc, Some(key)) => key.try_into().map(Self).map_err(|_| CreatorIdError),
-            _ => Err(CreatorIdError),
+        if !encoded.starts_with('z') {
+            return Err(CreatorIdError);
         }
+        let bytes = multibase::decode(encoded).ok_or(CreatorIdError)?;
+        let key = bytes.strip_prefix(&ED25519_PUB).ok_or(CreatorIdError)?;
+        key.try_into().map(Self).map_err(|_| CreatorIdError)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The manifest: what a work is made of. It never changes, and its hash is the work's identity.
 //!
-//! A [`Manifest`] value is always canonical, within every limit and signed by its creator; there is
-//! no other way to get one than [`Manifest::sign`] and [`Manifest::decode`].
+//! A [`Manifest`] value is always canonical and within every limit. It is signed by its creator
+//! too, unless it came from [`Manifest::decode_unattributed`], whose callers name no creator.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
@@ -177,6 +177,28 @@ impl Manifest {
     ///
     /// [`ManifestError`] for anything the format does not allow.
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let (manifest, body, signature) = Self::read(bytes)?;
+        if !manifest.creator.signed(Domain::Manifest, &body, &signature) {
+            return Err(ManifestError::Signature);
+        }
+        Ok(manifest)
+    }
+
+    /// The same for a reader that tells nobody who the creator is: everything is checked but the
+    /// signature.
+    ///
+    /// The service worker plays what a link names, and the link is the manifest's hash; leaving
+    /// the signature to the page keeps curve arithmetic out of what is loaded before the first
+    /// frame.
+    ///
+    /// # Errors
+    ///
+    /// [`ManifestError`] for anything the format does not allow but a wrong signature.
+    pub fn decode_unattributed(bytes: &[u8]) -> Result<Self, ManifestError> {
+        Self::read(bytes).map(|(manifest, _, _)| manifest)
+    }
+
+    fn read(bytes: &[u8]) -> Result<(Self, Vec<u8>, [u8; 64]), ManifestError> {
         let mut encoded: Encoded = canonical::decode(bytes, MAX_MANIFEST_LEN)?;
         if encoded.v != VERSION {
             return Err(ManifestError::Version(encoded.v));
@@ -186,14 +208,12 @@ impl Manifest {
         let creator = encoded.creator;
         let contents = encoded.into_contents();
         check(&contents)?;
-        if !creator.signed(Domain::Manifest, &body, &signature) {
-            return Err(ManifestError::Signature);
-        }
-        Ok(Self {
+        let manifest = Self {
             contents,
             creator,
             bytes: bytes.to_vec(),
-        })
+        };
+        Ok((manifest, body, signature.into_array()))
     }
 
     /// The block's bytes.

@@ -167,12 +167,20 @@ fn refused(refusal: &Refusal) -> Result<Response, JsValue> {
 }
 
 fn problem(status: u16, title: &str, detail: &str) -> Result<Response, JsValue> {
-    let body = serde_json::json!({
-        "type": "about:blank", "title": title, "status": status, "detail": detail,
-    });
+    let body = js_sys::Object::new();
+    let fields: [(&str, JsValue); 4] = [
+        ("type", "about:blank".into()),
+        ("title", title.into()),
+        ("status", status.into()),
+        ("detail", detail.into()),
+    ];
+    for (name, value) in fields {
+        js_sys::Reflect::set(&body, &name.into(), &value)?;
+    }
+    let body = js_sys::JSON::stringify(&body)?;
     let mut headers = stream::guard_headers();
     headers.push(("content-type", "application/problem+json".to_owned()));
-    respond(status, &headers, Some(body.to_string().into()))
+    respond(status, &headers, Some(body.into()))
 }
 
 fn respond(

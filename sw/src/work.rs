@@ -52,8 +52,8 @@ impl Work {
                 tried,
             })
         })?;
-        let manifest =
-            Manifest::decode(&bytes).map_err(|error| StreamError::Invalid(error.to_string()))?;
+        let manifest = Manifest::decode_unattributed(&bytes)
+            .map_err(|error| StreamError::Invalid(error.to_string()))?;
         let first = manifest.files().first();
         let key = first
             .and_then(|file| manifest.free_key(file))

@@ -40,7 +40,7 @@ pub fn post<M: Serialize>(port: &MessagePort, message: &M, payload: Option<&[u8]
 }
 
 /// Reads a posted value; `None` when it is no message of this kind.
-pub fn unwrap<M: Serialize + DeserializeOwned>(value: &JsValue) -> Option<(M, Option<Vec<u8>>)> {
+pub fn unwrap<M: DeserializeOwned>(value: &JsValue) -> Option<(M, Option<Vec<u8>>)> {
     let parts = value.dyn_ref::<Array>()?;
     let message = parts.get(0).dyn_into::<Uint8Array>().ok()?;
     if usize::try_from(message.length()).ok()? > bridge::MAX_MESSAGE_LEN {
