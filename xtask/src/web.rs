@@ -59,6 +59,7 @@ const COMPRESSIBLE: [&str; 8] = [
 pub(crate) fn build(context: &Context) -> Result<()> {
     let work = context.target.join("web");
     let stamp = work.join("stamp");
+    let _alone = alone(&work)?;
     let mut inputs = Fingerprint::default();
     for path in INPUTS {
         inputs.path(&context.root, path, &NOT_INPUTS)?;
@@ -86,6 +87,17 @@ pub(crate) fn build(context: &Context) -> Result<()> {
     fs::write(&stamp, format!("{inputs} {}", digest(&dist)?))
         .with_context(|| format!("cannot write {}", stamp.display()))?;
     report(&dist)
+}
+
+/// Waits until no other build works in the same directory; ends when the file is dropped, or its process is gone.
+fn alone(work: &Path) -> Result<fs::File> {
+    fs::create_dir_all(work).with_context(|| format!("cannot create {}", work.display()))?;
+    let file = fs::File::create(work.join("lock")).context("cannot create a lock file")?;
+    if file.try_lock().is_err() {
+        run::tell("web: waiting for another build");
+        file.lock().context("cannot lock the web build")?;
+    }
+    Ok(file)
 }
 
 fn is_fresh(last: &str, inputs: &str, dist: &Path) -> bool {
