@@ -230,7 +230,7 @@ impl P2p {
     }
 
     /// Stops taking connections and requests, answers what was asked already and says goodbye. Takes
-    /// [`DRAIN_TIMEOUT`] and [`GOODBYE_TIMEOUT`] at most.
+    /// six seconds at most.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
         if let Err(error) = (&mut self.task).await {

@@ -139,6 +139,9 @@ impl Book {
     }
 
     fn establish(&mut self, id: ConnectionId, peer: PeerId) -> Result<(), Refusal> {
+        if self.leaving {
+            return Err(Refusal::Leaving);
+        }
         if self.established >= self.limits.established {
             return Err(Refusal::Established);
         }
@@ -338,8 +341,11 @@ mod tests {
     #[test]
     fn a_leaving_node_lets_nobody_in() {
         let mut book = book();
+        book.enter(id(0), None).unwrap();
         book.leaving = true;
-        assert_eq!(book.enter(id(0), None), Err(Refusal::Leaving));
+        assert_eq!(book.enter(id(1), None), Err(Refusal::Leaving));
+        let refused = book.establish(id(0), PeerId::random());
+        assert_eq!(refused, Err(Refusal::Leaving));
     }
 
     #[test]

@@ -135,7 +135,7 @@ pub enum Error {
     /// The client did not prove its peer id.
     #[error("noise handshake failed: {0}")]
     Noise(#[from] noise::Error),
-    /// [`HANDSHAKE_TIMEOUT`] passed.
+    /// It was not over after ten seconds.
     #[error("webtransport handshake took too long")]
     Timeout,
 }
