@@ -54,7 +54,9 @@ pub enum CommandError {
     #[error("{0}")]
     Incomplete(&'static str),
     /// `gc --verify` found damage; it was named on stdout.
-    #[error("{0} blocks are damaged; restore their files from a backup, or remove and publish those works again")]
+    #[error(
+        "{0} blocks are damaged; restore their files from a backup, or remove and publish those works again"
+    )]
     Damaged(usize),
     /// Ctrl-C, where nothing else says so.
     #[error("stopped")]
@@ -70,12 +72,14 @@ pub enum CommandError {
 ///
 /// [`CommandError`], for one line on stderr.
 pub fn run(cli: Cli) -> Result<(), CommandError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let common = cli.common;
     let result = match cli.command {
-        Command::Serve(settings) => {
-            runtime.block_on(serve::run(&common.data, *settings)).map_err(CommandError::from)
-        }
+        Command::Serve(settings) => runtime
+            .block_on(serve::run(&common.data, *settings))
+            .map_err(CommandError::from),
         Command::Publish(settings) => runtime.block_on(publish_files(&common, *settings)),
         Command::Fetch(settings) => runtime.block_on(fetch_work(&common, settings)),
         Command::Keygen(_) => keygen(&common),
@@ -91,7 +95,9 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
 
 async fn publish_files(common: &Common, settings: Publish) -> Result<(), CommandError> {
     if settings.title.trim().is_empty() {
-        return Err(CommandError::Incomplete("a work needs a title; add --title \"…\""));
+        return Err(CommandError::Incomplete(
+            "a work needs a title; add --title \"…\"",
+        ));
     }
     let request = Request {
         files: settings.files,
@@ -108,12 +114,21 @@ async fn publish_files(common: &Common, settings: Publish) -> Result<(), Command
     };
     let store = Store::open(&common.data, Open::OrCreate)?;
     let key = creator_key(&store)?;
-    let total = request.files.iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum();
+    let total = request
+        .files
+        .iter()
+        .filter_map(|path| path.metadata().ok())
+        .map(|m| m.len())
+        .sum();
     let bar = bar(common, total, "publishing");
     let stop = Arc::new(AtomicBool::new(false));
     let job = tokio::task::spawn_blocking({
         let (stop, bar) = (stop.clone(), bar.clone());
-        move || publish::publish(&store, &request, &key, now(), &stop, &|bytes| bar.inc(bytes))
+        move || {
+            publish::publish(&store, &request, &key, now(), &stop, &|bytes| {
+                bar.inc(bytes)
+            })
+        }
     });
     tokio::pin!(job);
     let work = tokio::select! {
@@ -126,7 +141,12 @@ async fn publish_files(common: &Common, settings: Publish) -> Result<(), Command
     bar.finish_and_clear();
     let work = work.map_err(|_| CommandError::Stopped)??;
     if !common.quiet && !common.json {
-        note(&format!("published {:?}, {}, at {}", work.title, size(work.bytes), bar_rate(&bar)));
+        note(&format!(
+            "published {:?}, {}, at {}",
+            work.title,
+            size(work.bytes),
+            bar_rate(&bar)
+        ));
     }
     show(common, || work.id.to_string(), || json!(work))
 }
@@ -136,7 +156,9 @@ async fn fetch_work(common: &Common, settings: Fetch) -> Result<(), CommandError
     let out = settings
         .out
         .ok_or(CommandError::Incomplete("where to? add --out PATH"))?;
-    let from = settings.from.unwrap_or_else(|| common.data.display().to_string());
+    let from = settings
+        .from
+        .unwrap_or_else(|| common.data.display().to_string());
     let source = fetch::Source::open(&from)?;
     let bar = bar(common, 0, "fetching");
     let progress = |step| match step {
@@ -149,16 +171,26 @@ async fn fetch_work(common: &Common, settings: Fetch) -> Result<(), CommandError
     };
     bar.finish_and_clear();
     let fetched = fetched?;
-    if let Some(title) = fetched.title.as_deref().filter(|_| !common.quiet && !common.json) {
-        note(&format!("fetched {title:?}, {}, at {}", size(fetched.bytes), bar_rate(&bar)));
+    if let Some(title) = fetched
+        .title
+        .as_deref()
+        .filter(|_| !common.quiet && !common.json)
+    {
+        note(&format!(
+            "fetched {title:?}, {}, at {}",
+            size(fetched.bytes),
+            bar_rate(&bar)
+        ));
     }
     let lines = || {
         let names = fetched.files.iter().map(|path| path.display().to_string());
         names.collect::<Vec<_>>().join("\n")
     };
-    show(common, lines, || {
-        json!({"id": id.to_string(), "title": fetched.title, "bytes": fetched.bytes, "files": fetched.files})
-    })
+    show(
+        common,
+        lines,
+        || json!({"id": id.to_string(), "title": fetched.title, "bytes": fetched.bytes, "files": fetched.files}),
+    )
 }
 
 fn keygen(common: &Common) -> Result<(), CommandError> {
@@ -201,7 +233,13 @@ fn list(common: &Common) -> Result<(), CommandError> {
     }
     let line = |work: &Work| {
         let mark = if work.unlisted { "  (unlisted)" } else { "" };
-        format!("{}  {}  {:>10}  {}{mark}", work.id, date(work.created_ms), size(work.bytes), work.title)
+        format!(
+            "{}  {}  {:>10}  {}{mark}",
+            work.id,
+            date(work.created_ms),
+            size(work.bytes),
+            work.title
+        )
     };
     show(
         common,
@@ -224,7 +262,13 @@ fn edit_card(common: &Common, settings: EditCard) -> Result<(), CommandError> {
     let work = if changes {
         let key = creator_key(&store)?;
         let poster = settings.poster.clone();
-        publish::edit_card(&store, &id, &key, |text| apply(settings, text), poster.as_deref())?
+        publish::edit_card(
+            &store,
+            &id,
+            &key,
+            |text| apply(settings, text),
+            poster.as_deref(),
+        )?
     } else {
         store.work_now(&id)?.ok_or(StoreError::UnknownWork(id))?
     };
@@ -270,8 +314,11 @@ fn apply(settings: EditCard, text: &mut Text) {
 }
 
 fn remove(common: &Common, settings: &Remove) -> Result<(), CommandError> {
-    let ids: Vec<ContentId> =
-        settings.ids.iter().map(|text| parse_id(text)).collect::<Result<_, _>>()?;
+    let ids: Vec<ContentId> = settings
+        .ids
+        .iter()
+        .map(|text| parse_id(text))
+        .collect::<Result<_, _>>()?;
     let store = Store::open(&common.data, Open::Existing)?;
     let mut total = Swept::default();
     for id in &ids {
@@ -281,7 +328,14 @@ fn remove(common: &Common, settings: &Remove) -> Result<(), CommandError> {
     }
     show(
         common,
-        || format!("removed {} works, freed {} in {} blocks", ids.len(), size(total.bytes), total.blocks),
+        || {
+            format!(
+                "removed {} works, freed {} in {} blocks",
+                ids.len(),
+                size(total.bytes),
+                total.blocks
+            )
+        },
         || json!({"removed": ids.len(), "blocks": total.blocks, "bytes": total.bytes}),
     )
 }
@@ -303,16 +357,21 @@ fn collect(common: &Common, settings: &Gc) -> Result<(), CommandError> {
             swept.blocks
         )];
         lines.extend(damage.iter().map(|found| {
-            format!("damaged: block {} of work {}: {}", found.digest, found.work, found.reason)
+            format!(
+                "damaged: block {} of work {}: {}",
+                found.digest, found.work, found.reason
+            )
         }));
         if settings.verify && damage.is_empty() {
             lines.push("every block is what it should be".into());
         }
         lines.join("\n")
     };
-    show(common, text, || {
-        json!({"drafts": swept.drafts, "blocks": swept.blocks, "bytes": swept.bytes, "damaged": damage})
-    })?;
+    show(
+        common,
+        text,
+        || json!({"drafts": swept.drafts, "blocks": swept.blocks, "bytes": swept.bytes, "damaged": damage}),
+    )?;
     if damage.is_empty() {
         Ok(())
     } else {
@@ -326,7 +385,9 @@ fn creator_key(store: &Store) -> Result<CreatorKey, StoreError> {
 
 fn parse_id(text: &str) -> Result<ContentId, CommandError> {
     if text.is_empty() {
-        return Err(CommandError::Incomplete("which work? give its id; `sluice list` shows them"));
+        return Err(CommandError::Incomplete(
+            "which work? give its id; `sluice list` shows them",
+        ));
     }
     text.parse().map_err(|source| CommandError::Id {
         text: text.chars().take(120).collect(),
@@ -336,7 +397,9 @@ fn parse_id(text: &str) -> Result<ContentId, CommandError> {
 
 /// The clock. Before 1970 it reads 0, which `publish` refuses.
 fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -365,7 +428,9 @@ fn bar(common: &Common, total: u64, what: &'static str) -> ProgressBar {
         "{msg} [{bar:30}] {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left",
     )
     .expect("the template is a constant that the tests draw");
-    ProgressBar::with_draw_target(Some(total), target).with_style(style).with_message(what)
+    ProgressBar::with_draw_target(Some(total), target)
+        .with_style(style)
+        .with_message(what)
 }
 
 fn bar_rate(bar: &ProgressBar) -> String {
@@ -392,7 +457,11 @@ fn show(
     text: impl FnOnce() -> String,
     json: impl FnOnce() -> serde_json::Value,
 ) -> Result<(), CommandError> {
-    let line = if common.json { json().to_string() } else { text() };
+    let line = if common.json {
+        json().to_string()
+    } else {
+        text()
+    };
     print(&line)
 }
 

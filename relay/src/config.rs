@@ -11,21 +11,34 @@
 //! http = "0.0.0.0:8080"
 //! ```
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
+use clap::{
+    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource,
+};
 use figment::{
     Figment, Provider,
     providers::{Format, Serialized, Toml},
     value::Dict,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_with_text::text;
+
+pub use self::listen::Listen;
+use self::listen::text;
+
+mod listen;
 
 /// Publish videos and serve them to browsers, from one binary and one data folder.
 #[derive(Debug, Parser)]
-#[command(name = "sluice", version, subcommand_required = true, disable_help_subcommand = true)]
-#[command(after_help = "Without a command, `sluice` serves. Every flag is also SLUICE_<FLAG> and a key of the --config file.")]
+#[command(
+    name = "sluice",
+    version,
+    subcommand_required = true,
+    disable_help_subcommand = true
+)]
+#[command(
+    after_help = "Without a command, `sluice` serves. Every flag is also SLUICE_<FLAG> and a key of the --config file."
+)]
 pub struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -40,7 +53,13 @@ pub struct Cli {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Common {
     /// The data folder
-    #[arg(long, global = true, value_name = "DIR", env = "SLUICE_DATA", default_value = "./sluice-data")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "SLUICE_DATA",
+        default_value = "./sluice-data"
+    )]
     pub data: PathBuf,
     /// A TOML file with settings
     #[arg(long, global = true, value_name = "FILE", env = "SLUICE_CONFIG")]
@@ -53,7 +72,13 @@ pub struct Common {
     #[arg(long, global = true, env = "SLUICE_QUIET")]
     pub quiet: bool,
     /// What to log to stderr: error, warn, info, debug, trace, or per module
-    #[arg(long, global = true, value_name = "FILTER", env = "SLUICE_LOG", default_value = "warn,sluice_relay=info")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        env = "SLUICE_LOG",
+        default_value = "warn,sluice_relay=info"
+    )]
     pub log: String,
 }
 
@@ -83,26 +108,62 @@ pub enum Command {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Serve {
     /// Where to serve HTTP
-    #[arg(long, value_name = "ADDR:PORT", env = "SLUICE_HTTP", default_value = "127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "SLUICE_HTTP",
+        default_value = "127.0.0.1:8080"
+    )]
     pub http: SocketAddr,
     /// Where to serve HTTPS, with --tls-cert or --domain
-    #[arg(long, value_name = "ADDR:PORT", env = "SLUICE_HTTPS", default_value = "0.0.0.0:443")]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "SLUICE_HTTPS",
+        default_value = "0.0.0.0:443"
+    )]
     pub https: SocketAddr,
     /// Certificate chain for HTTPS, PEM; read again when it changes or on SIGHUP
-    #[arg(long, value_name = "FILE", env = "SLUICE_TLS_CERT", requires = "tls_key")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLUICE_TLS_CERT",
+        requires = "tls_key"
+    )]
     pub tls_cert: Option<PathBuf>,
     /// The certificate's private key, PEM
-    #[arg(long, value_name = "FILE", env = "SLUICE_TLS_KEY", requires = "tls_cert")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLUICE_TLS_KEY",
+        requires = "tls_cert"
+    )]
     pub tls_key: Option<PathBuf>,
     /// Get certificates for these domains by ACME (TLS-ALPN-01); --https must be reachable at port 443
-    #[arg(long, value_name = "NAME,…", env = "SLUICE_DOMAIN", value_delimiter = ',', conflicts_with = "tls_cert")]
+    #[arg(
+        long,
+        value_name = "NAME,…",
+        env = "SLUICE_DOMAIN",
+        value_delimiter = ',',
+        conflicts_with = "tls_cert"
+    )]
     #[serde(default)]
     pub domain: Vec<String>,
     /// The ACME service
-    #[arg(long, value_name = "URL", env = "SLUICE_ACME_DIRECTORY", default_value = "https://acme-v02.api.letsencrypt.org/directory")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SLUICE_ACME_DIRECTORY",
+        default_value = "https://acme-v02.api.letsencrypt.org/directory"
+    )]
     pub acme_directory: String,
     /// Mail addresses the ACME service may warn
-    #[arg(long, value_name = "MAIL,…", env = "SLUICE_ACME_CONTACT", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "MAIL,…",
+        env = "SLUICE_ACME_CONTACT",
+        value_delimiter = ','
+    )]
     #[serde(default)]
     pub acme_contact: Vec<String>,
     /// Trust only this PEM for the ACME service itself; for a private one
@@ -115,45 +176,105 @@ pub struct Serve {
     #[arg(long, value_name = "DIR", env = "SLUICE_APP")]
     pub app: Option<PathBuf>,
     /// libp2p over TCP; `off` for none
-    #[arg(long, value_name = "ADDR:PORT", env = "SLUICE_P2P_TCP", default_value = "127.0.0.1:0")]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "SLUICE_P2P_TCP",
+        default_value = "127.0.0.1:0"
+    )]
     #[serde(with = "text")]
     pub p2p_tcp: Listen,
     /// libp2p over QUIC; `off` for none
-    #[arg(long, value_name = "ADDR:PORT", env = "SLUICE_P2P_QUIC", default_value = "127.0.0.1:0")]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "SLUICE_P2P_QUIC",
+        default_value = "127.0.0.1:0"
+    )]
     #[serde(with = "text")]
     pub p2p_quic: Listen,
     /// libp2p over WebSocket, the browsers' second rung; `off` for none
-    #[arg(long, value_name = "ADDR:PORT", env = "SLUICE_P2P_WS", default_value = "127.0.0.1:0")]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "SLUICE_P2P_WS",
+        default_value = "127.0.0.1:0"
+    )]
     #[serde(with = "text")]
     pub p2p_ws: Listen,
     /// libp2p over WebTransport, the browsers' first rung; `off` for none
-    #[arg(long, value_name = "ADDR:PORT", env = "SLUICE_P2P_WEBTRANSPORT", default_value = "127.0.0.1:0")]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "SLUICE_P2P_WEBTRANSPORT",
+        default_value = "127.0.0.1:0"
+    )]
     #[serde(with = "text")]
     pub p2p_webtransport: Listen,
     /// Further multiaddrs to tell browsers, such as /dns4/relay.example/tcp/443/tls/ws
-    #[arg(long, value_name = "MULTIADDR,…", env = "SLUICE_P2P_ANNOUNCE", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "MULTIADDR,…",
+        env = "SLUICE_P2P_ANNOUNCE",
+        value_delimiter = ','
+    )]
     #[serde(default)]
     pub p2p_announce: Vec<String>,
     /// Most libp2p connections
-    #[arg(long, value_name = "N", env = "SLUICE_P2P_MAX_CONNECTIONS", default_value_t = 512)]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SLUICE_P2P_MAX_CONNECTIONS",
+        default_value_t = 512
+    )]
     pub p2p_max_connections: usize,
     /// Most HTTP connections; further ones are closed
-    #[arg(long, value_name = "N", env = "SLUICE_MAX_CONNECTIONS", default_value_t = 1024)]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SLUICE_MAX_CONNECTIONS",
+        default_value_t = 1024
+    )]
     pub max_connections: usize,
     /// Most HTTP connections of one address; loopback, where a proxy is, is exempt
-    #[arg(long, value_name = "N", env = "SLUICE_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = 256)]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SLUICE_MAX_CONNECTIONS_PER_ADDRESS",
+        default_value_t = 256
+    )]
     pub max_connections_per_address: usize,
     /// Seconds a client may take for a request's header, or for the TLS handshake
-    #[arg(long, value_name = "SECONDS", env = "SLUICE_HEADER_TIMEOUT", default_value_t = 10)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "SLUICE_HEADER_TIMEOUT",
+        default_value_t = 10
+    )]
     pub header_timeout: u64,
     /// Seconds the relay may take to answer
-    #[arg(long, value_name = "SECONDS", env = "SLUICE_REQUEST_TIMEOUT", default_value_t = 30)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "SLUICE_REQUEST_TIMEOUT",
+        default_value_t = 30
+    )]
     pub request_timeout: u64,
     /// Seconds a client may take for the next 16 KiB of an answer, or say nothing at all
-    #[arg(long, value_name = "SECONDS", env = "SLUICE_STALL_TIMEOUT", default_value_t = 60)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "SLUICE_STALL_TIMEOUT",
+        default_value_t = 60
+    )]
     pub stall_timeout: u64,
     /// Seconds that running answers get when the relay is told to stop
-    #[arg(long, value_name = "SECONDS", env = "SLUICE_DRAIN_TIMEOUT", default_value_t = 10)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "SLUICE_DRAIN_TIMEOUT",
+        default_value_t = 10
+    )]
     pub drain_timeout: u64,
 }
 
@@ -166,10 +287,20 @@ pub struct Publish {
     #[serde(default)]
     pub files: Vec<PathBuf>,
     /// What people will read above the player
-    #[arg(long, env = "SLUICE_TITLE", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        env = "SLUICE_TITLE",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub title: String,
     /// Several lines about it
-    #[arg(long, env = "SLUICE_DESCRIPTION", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        env = "SLUICE_DESCRIPTION",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub description: String,
     /// Words to find it by
     #[arg(long, value_name = "TAG,…", env = "SLUICE_TAGS", value_delimiter = ',')]
@@ -179,10 +310,20 @@ pub struct Publish {
     #[arg(long, value_name = "FILE", env = "SLUICE_POSTER")]
     pub poster: Option<PathBuf>,
     /// The spoken language, such as en or pt-BR
-    #[arg(long, env = "SLUICE_LANGUAGE", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        env = "SLUICE_LANGUAGE",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub language: String,
     /// The licence: an SPDX name or a URL
-    #[arg(long, env = "SLUICE_LICENCE", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        env = "SLUICE_LICENCE",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub licence: String,
     /// Keep it off lists; whoever has the link can watch
     #[arg(long, env = "SLUICE_UNLISTED")]
@@ -236,7 +377,12 @@ pub struct EditCard {
     #[arg(long, value_name = "TAG,…", env = "SLUICE_TAGS", value_delimiter = ',')]
     pub tags: Option<Vec<String>>,
     /// The new poster
-    #[arg(long, value_name = "FILE", env = "SLUICE_POSTER", conflicts_with = "no_poster")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLUICE_POSTER",
+        conflicts_with = "no_poster"
+    )]
     pub poster: Option<PathBuf>,
     /// Take the poster away
     #[arg(long, env = "SLUICE_NO_POSTER")]
@@ -271,67 +417,6 @@ pub struct Gc {
     pub verify: bool,
 }
 
-/// Where to listen, if at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listen {
-    /// Not at all.
-    Off,
-    /// Here; port 0 lets the system choose.
-    At(SocketAddr),
-}
-
-impl Listen {
-    /// The address, if any.
-    pub const fn address(self) -> Option<SocketAddr> {
-        match self {
-            Self::Off => None,
-            Self::At(address) => Some(address),
-        }
-    }
-}
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" {
-            return Ok(Self::Off);
-        }
-        text.parse().map(Self::At).map_err(|_| "write ADDR:PORT, such as 127.0.0.1:0, or off".into())
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => f.write_str("off"),
-            Self::At(address) => address.fmt(f),
-        }
-    }
-}
-
-/// Values that are text in every source of settings.
-mod serde_with_text {
-    pub(super) mod text {
-        use std::{fmt::Display, str::FromStr};
-
-        use serde::{Deserialize, Deserializer, Serializer, de};
-
-        pub(crate) fn serialize<T: Display, S: Serializer>(
-            value: &T,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
-            to.collect_str(value)
-        }
-
-        pub(crate) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<T, D::Error> {
-            String::deserialize(from)?.parse().map_err(de::Error::custom)
-        }
-    }
-}
-
 /// Settings that do not make sense.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -355,7 +440,10 @@ impl From<figment::Error> for ConfigError {
 /// The shape of the settings file, to refuse what is not a setting.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "only its shape is used; each part is read on its own")]
+#[expect(
+    dead_code,
+    reason = "only its shape is used; each part is read on its own"
+)]
 struct Shape {
     data: Option<PathBuf>,
     json: Option<bool>,
@@ -388,11 +476,10 @@ impl Cli {
         }
         let file = Figment::from(Toml::file_exact(&path));
         file.extract::<Shape>()?;
-        let top = |key: &str| file.contains(key).then(|| file.find_value(key));
         let mut common = Dict::new();
         for key in ["data", "json", "quiet", "log"] {
-            if let Some(value) = top(key) {
-                common.insert(key.into(), value?);
+            if let Ok(value) = file.find_value(key) {
+                common.insert(key.into(), value);
             }
         }
         cli.common = layer(&cli.common, &matches, Serialized::defaults(common))?;
@@ -433,7 +520,9 @@ fn matches(args: Vec<std::ffi::OsString>) -> Result<ArgMatches, clap::Error> {
     }
     let mut serve = args;
     serve.insert(1.min(serve.len()), "serve".into());
-    Cli::command().try_get_matches_from(serve).map_err(|_| error)
+    Cli::command()
+        .try_get_matches_from(serve)
+        .map_err(|_| error)
 }
 
 /// Defaults below `file` below what was said on the command line or in the environment.
@@ -441,17 +530,24 @@ fn layer<T: Serialize + DeserializeOwned>(
     said: &T,
     matches: &ArgMatches,
     file: impl Provider,
-) -> Result<T, figment::Error> {
+) -> Result<T, ConfigError> {
     let all = Figment::from(Serialized::defaults(said));
-    let mut explicit = all.data()?.remove(&figment::Profile::Default).unwrap_or_default();
+    let mut explicit = all
+        .data()?
+        .remove(&figment::Profile::Default)
+        .unwrap_or_default();
     explicit.retain(|key, _| {
         // An argument that this command does not have was not said either.
         matches!(
-            matches.try_get_raw(&key.replace('-', "_")).ok().and_then(|_| {
-                matches.value_source(&key.replace('-', "_"))
-            }),
+            matches
+                .try_get_raw(&key.replace('-', "_"))
+                .ok()
+                .and_then(|_| { matches.value_source(&key.replace('-', "_")) }),
             Some(ValueSource::CommandLine | ValueSource::EnvVariable)
         )
     });
-    all.merge(file).merge(Serialized::defaults(explicit)).extract()
+    Ok(all
+        .merge(file)
+        .merge(Serialized::defaults(explicit))
+        .extract()?)
 }

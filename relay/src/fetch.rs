@@ -164,15 +164,24 @@ impl Source {
         let found = match self {
             Self::Folder(store) => store.block(&link.digest).await?,
             Self::Relay(relay) => {
-                match relay.get(&format!("/ipfs/{link}?format=raw"), MAX_BLOCK_LEN).await? {
+                match relay
+                    .get(&format!("/ipfs/{link}?format=raw"), MAX_BLOCK_LEN)
+                    .await?
+                {
                     Answer::Found(bytes) => Some(bytes),
                     Answer::NotThere => None,
                 }
             }
         };
-        let bytes = found.ok_or_else(|| FetchError::NotThere { from: self.name(), link })?;
+        let bytes = found.ok_or_else(|| FetchError::NotThere {
+            from: self.name(),
+            link,
+        })?;
         if !link.digest.matches(&bytes) {
-            return Err(FetchError::Forged { from: self.name(), link });
+            return Err(FetchError::Forged {
+                from: self.name(),
+                link,
+            });
         }
         Ok(bytes)
     }
@@ -182,7 +191,10 @@ impl Source {
         match self {
             Self::Folder(store) => Ok(store.newest_card(id).await?.map(|digest| digest.dag_cbor())),
             Self::Relay(relay) => {
-                match relay.get(&format!("/api/v1/works/{id}"), MAX_ANSWER_LEN).await? {
+                match relay
+                    .get(&format!("/api/v1/works/{id}"), MAX_ANSWER_LEN)
+                    .await?
+                {
                     Answer::NotThere => Ok(None),
                     Answer::Found(bytes) => serde_json::from_slice::<Work>(&bytes)
                         .map(|work| Some(work.card))
@@ -305,10 +317,15 @@ pub async fn fetch(
         };
         let part = Part::create(&target, force)?;
         write_file(source, index, file, &key.cipher(), &part.file, progress).await?;
-        part.file.sync_all().map_err(|error| StoreError::at(&target, error))?;
+        part.file
+            .sync_all()
+            .map_err(|error| StoreError::at(&target, error))?;
         parts.push(part);
     }
-    let files = parts.into_iter().map(Part::finish).collect::<Result<_, _>>()?;
+    let files = parts
+        .into_iter()
+        .map(Part::finish)
+        .collect::<Result<_, _>>()?;
     Ok(Fetched {
         title,
         files,
@@ -337,15 +354,27 @@ async fn write_file(
     for (page, link) in (0..).zip(&entry.pages) {
         let want = usize::try_from(layout.links_on(page)).unwrap_or(0);
         let digests = HashPage::decode(&source.block(*link).await?, want)?;
-        let chunks = (page * PAGE_LINKS..).map(ChunkIndex).zip(digests.digests().to_vec());
+        let chunks = (page * PAGE_LINKS..)
+            .map(ChunkIndex)
+            .zip(digests.digests().to_vec());
         let mut plain = stream::iter(chunks)
             .map(|(chunk, digest)| async move {
                 let sealed = source.block(digest.raw()).await?;
-                open(sealed, Place { file, chunk, last: layout.is_last(chunk) }, cipher).await
+                open(
+                    sealed,
+                    Place {
+                        file,
+                        chunk,
+                        last: layout.is_last(chunk),
+                    },
+                    cipher,
+                )
+                .await
             })
             .buffered(AT_ONCE);
         while let Some(bytes) = plain.try_next().await? {
-            to.write_all(&bytes).map_err(|error| StoreError::at(Path::new("--out"), error))?;
+            to.write_all(&bytes)
+                .map_err(|error| StoreError::at(Path::new("--out"), error))?;
             progress(Progress::Wrote(bytes.len() as u64));
         }
     }
@@ -368,7 +397,10 @@ async fn open(sealed: Bytes, place: Place, cipher: &Cipher) -> Result<Vec<u8>, F
 fn names_a_folder(out: &Path) -> bool {
     out.is_dir()
         || out.as_os_str().to_string_lossy().ends_with('/')
-        || matches!(out.components().next_back(), Some(Component::CurDir | Component::ParentDir))
+        || matches!(
+            out.components().next_back(),
+            Some(Component::CurDir | Component::ParentDir)
+        )
 }
 
 /// The target of a work's file within `out`; makes its folders, and follows no link in them.
@@ -425,7 +457,8 @@ impl Part {
             Err(TryLockError::Error(error)) => return Err(StoreError::at(&path, error).into()),
         }
         // A left-over of a killed fetch starts again from nothing.
-        file.set_len(0).map_err(|error| StoreError::at(&path, error))?;
+        file.set_len(0)
+            .map_err(|error| StoreError::at(&path, error))?;
         Ok(Self {
             path,
             target: target.into(),

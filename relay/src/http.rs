@@ -72,9 +72,14 @@ pub fn router(state: AppState) -> Router {
     let open = Router::new()
         .route(
             "/ipfs/{cid}",
-            get(gateway::block).options(gateway::preflight).fallback(wrong_method),
+            get(gateway::block)
+                .options(gateway::preflight)
+                .fallback(wrong_method),
         )
-        .route("/ipfs/{cid}/{*below}", get(gateway::below).fallback(wrong_method))
+        .route(
+            "/ipfs/{cid}/{*below}",
+            get(gateway::below).fallback(wrong_method),
+        )
         .route("/api/v1/works", get(api::works).fallback(wrong_method))
         .route("/api/v1/works/{id}", get(api::work).fallback(wrong_method))
         .route("/api/v1/node", get(api::node).fallback(wrong_method))
@@ -83,7 +88,11 @@ pub fn router(state: AppState) -> Router {
         .merge(open)
         .route("/healthz", get(healthz).fallback(wrong_method))
         .route("/readyz", get(readyz).fallback(wrong_method))
-        .fallback_service(get(app::file).fallback(wrong_method).with_state(state.clone()))
+        .fallback_service(
+            get(app::file)
+                .fallback(wrong_method)
+                .with_state(state.clone()),
+        )
         .layer(middleware::from_fn_with_state(state.clone(), guard_request))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::map_response(secure))
@@ -110,12 +119,20 @@ pub fn redirecting(router: Router, domains: Vec<String>) -> Router {
                 .headers()
                 .get(header::HOST)
                 .and_then(|value| value.to_str().ok())
-                .map(|host| host.split(':').next().unwrap_or_default().to_ascii_lowercase());
+                .map(|host| {
+                    host.split(':')
+                        .next()
+                        .unwrap_or_default()
+                        .to_ascii_lowercase()
+                });
             let domain = host.filter(|host| domains.iter().any(|domain| domain == host));
             let Some(domain) = domain else {
                 return next.run(request).await;
             };
-            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            let path = request
+                .uri()
+                .path_and_query()
+                .map_or("/", |path| path.as_str());
             match HeaderValue::try_from(format!("https://{domain}{path}")) {
                 Ok(target) => {
                     (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, target)]).into_response()
@@ -151,7 +168,9 @@ async fn readyz(State(state): State<AppState>) -> Result<Response, Problem> {
         ));
     }
     if let Some(trouble) = state.node.trouble() {
-        return Err(not_ready(format!("the libp2p node is not ready: {trouble}")));
+        return Err(not_ready(format!(
+            "the libp2p node is not ready: {trouble}"
+        )));
     }
     Ok(Json(json!({"ready": true})).into_response())
 }
@@ -160,7 +179,11 @@ async fn metrics(State(state): State<AppState>) -> Result<Response, Problem> {
     let (works, bytes) = state.store.totals().await?;
     let text = state.metrics.text(works, bytes, state.store.damaged());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response())
+    Ok((
+        [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
+        text,
+    )
+        .into_response())
 }
 
 async fn wrong_method(method: Method) -> Response {
@@ -209,14 +232,19 @@ async fn guard_request(
             .into_response(),
         }
     };
-    state.metrics.request(&route, response.status().as_u16(), started.elapsed());
+    state
+        .metrics
+        .request(&route, response.status().as_u16(), started.elapsed());
     response
 }
 
 /// Blocks and lists are for every origin: what they say is public or verifies itself.
 async fn for_any_origin(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
         HeaderValue::from_static("Content-Length, Content-Range, ETag, X-Ipfs-Path"),
@@ -253,11 +281,4 @@ async fn secure(mut response: Response) -> Response {
             .or_insert(HeaderValue::from_static(value));
     }
     response
-}
-
-/// An answer from the routes without a socket, for tests of this crate.
-#[cfg(test)]
-pub(crate) async fn ask(router: Router, request: Request) -> Response {
-    use tower::ServiceExt;
-    router.oneshot(request).await.unwrap_or_else(|never| match never {})
 }

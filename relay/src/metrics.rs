@@ -61,18 +61,50 @@ impl Metrics {
         let seconds = Family::new_with_constructor(buckets as fn() -> Histogram);
         let (blocks, block_bytes, refused) =
             (Counter::default(), Counter::default(), Counter::default());
-        let (connections, works, work_bytes, damaged) =
-            (Gauge::default(), Gauge::default(), Gauge::default(), Gauge::default());
-        registry.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let (connections, works, work_bytes, damaged) = (
+            Gauge::default(),
+            Gauge::default(),
+            Gauge::default(),
+            Gauge::default(),
+        );
+        registry.register(
+            "build",
+            "The running version",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
         registry.register("http_requests", "Requests answered", requests.clone());
-        registry.register("http_request_seconds", "Time until the answer began", seconds.clone());
+        registry.register(
+            "http_request_seconds",
+            "Time until the answer began",
+            seconds.clone(),
+        );
         registry.register("gateway_blocks", "Blocks served over HTTP", blocks.clone());
-        registry.register("gateway_bytes", "Bytes of the blocks served over HTTP", block_bytes.clone());
-        registry.register("http_connections", "HTTP connections open now", connections.clone());
-        registry.register("http_connections_refused", "HTTP connections closed for a limit", refused.clone());
+        registry.register(
+            "gateway_bytes",
+            "Bytes of the blocks served over HTTP",
+            block_bytes.clone(),
+        );
+        registry.register(
+            "http_connections",
+            "HTTP connections open now",
+            connections.clone(),
+        );
+        registry.register(
+            "http_connections_refused",
+            "HTTP connections closed for a limit",
+            refused.clone(),
+        );
         registry.register("works", "Works in the data folder", works.clone());
-        registry.register("work_bytes", "Plaintext bytes of those works", work_bytes.clone());
-        registry.register("damaged_blocks", "Damaged blocks met since the start", damaged.clone());
+        registry.register(
+            "work_bytes",
+            "Plaintext bytes of those works",
+            work_bytes.clone(),
+        );
+        registry.register(
+            "damaged_blocks",
+            "Damaged blocks met since the start",
+            damaged.clone(),
+        );
         Self {
             registry,
             requests,
@@ -96,7 +128,9 @@ impl Metrics {
                 status: status.into(),
             })
             .inc();
-        self.seconds.get_or_create(&Route { route }).observe(took.as_secs_f64());
+        self.seconds
+            .get_or_create(&Route { route })
+            .observe(took.as_secs_f64());
     }
 
     /// Counts a block served.
@@ -160,18 +194,46 @@ impl Collector for NodeCollector {
         )?;
         gauge(stats.streams).encode(streams)?;
         for (name, help, count) in [
-            ("opened", "Connections that came about", stats.connections_opened),
-            ("failed", "Connections that failed or were refused", stats.connections_failed),
-            ("streams_refused", "Chunk streams that were too many", stats.streams_refused),
-            ("chunk_requests", "Chunk requests received", stats.chunk_requests),
+            (
+                "opened",
+                "Connections that came about",
+                stats.connections_opened,
+            ),
+            (
+                "failed",
+                "Connections that failed or were refused",
+                stats.connections_failed,
+            ),
+            (
+                "streams_refused",
+                "Chunk streams that were too many",
+                stats.streams_refused,
+            ),
+            (
+                "chunk_requests",
+                "Chunk requests received",
+                stats.chunk_requests,
+            ),
             ("chunks_sent", "Sealed chunks sent", stats.chunks_sent),
-            ("blocks_sent", "Manifests, cards, pages and posters sent", stats.blocks_sent),
+            (
+                "blocks_sent",
+                "Manifests, cards, pages and posters sent",
+                stats.blocks_sent,
+            ),
             ("bytes_sent", "Bytes of all frames sent", stats.bytes_sent),
             ("misses", "Requests for what is not here", stats.misses),
             ("busy", "Chunk requests answered busy", stats.busy),
             ("cancelled", "Chunk requests taken back", stats.cancelled),
-            ("frames_refused", "Frames that broke the protocol", stats.frames_refused),
-            ("slow_readers", "Streams closed because the peer did not read", stats.slow_readers),
+            (
+                "frames_refused",
+                "Frames that broke the protocol",
+                stats.frames_refused,
+            ),
+            (
+                "slow_readers",
+                "Streams closed because the peer did not read",
+                stats.slow_readers,
+            ),
         ] {
             let name = format!("p2p_{name}");
             let metric = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;

@@ -48,7 +48,10 @@ pub enum ServeError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// An address that cannot be listened on.
-    #[error("cannot listen on {address}: {}; choose another with --{flag}", reason(source))]
+    #[error(
+        "cannot listen on {address}: {}; choose another with --{flag}",
+        reason(source)
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -58,7 +61,9 @@ pub enum ServeError {
         source: io::Error,
     },
     /// A multiaddr that is none.
-    #[error("{0:?} is no multiaddr; --p2p-announce takes such as /dns4/relay.example/tcp/443/tls/ws")]
+    #[error(
+        "{0:?} is no multiaddr; --p2p-announce takes such as /dns4/relay.example/tcp/443/tls/ws"
+    )]
     Multiaddr(String),
     /// One of two settings that need each other.
     #[error("--tls-cert and --tls-key belong together; give both or neither")]
@@ -154,7 +159,11 @@ pub async fn run(data: &Path, settings: Serve) -> Result<(), ServeError> {
         Some(address) => Some(bind(address, "metrics").await?),
         None => None,
     };
-    let p2p = P2p::start(p2p_config(&settings, &store)?, keypair(&seed), Arc::new(store.clone()));
+    let p2p = P2p::start(
+        p2p_config(&settings, &store)?,
+        keypair(&seed),
+        Arc::new(store.clone()),
+    );
     let node = Arc::new(Node(Mutex::new(Some(p2p.await?))));
     let metrics = Arc::new(Metrics::new(node.clone()));
     let limits = Arc::new(Limits::new(&settings, metrics.clone()));
@@ -178,6 +187,7 @@ pub async fn run(data: &Path, settings: Serve) -> Result<(), ServeError> {
     };
     let router = http::router(state.clone());
     let http_address = http.local_addr()?;
+    tracing::info!(address = %http_address, peer_id = node.info().peer_id, "serving http");
     if let Some((listener, tls)) = secure {
         let address = listener.local_addr()?;
         let router = if settings.domain.is_empty() {
@@ -203,8 +213,6 @@ pub async fn run(data: &Path, settings: Serve) -> Result<(), ServeError> {
     if commands::print(&format!("listening on http://{http_address}")).is_err() {
         tracing::debug!("nobody reads stdout");
     }
-    let info = node.info();
-    tracing::info!(peer_id = info.peer_id, addrs = ?info.addrs, "node listens");
     signals.wait().await;
     drain(&settings, tasks, stop, &node, &mut signals).await;
     Ok(())
@@ -223,8 +231,10 @@ async fn drain(
     tasks.close();
     let patience = Duration::from_secs(settings.drain_timeout);
     let calm = async {
-        let ((), ended) =
-            tokio::join!(node.shutdown(), tokio::time::timeout(patience, tasks.wait()));
+        let ((), ended) = tokio::join!(
+            node.shutdown(),
+            tokio::time::timeout(patience, tasks.wait())
+        );
         if ended.is_err() {
             tracing::warn!("some answers did not end in time");
         }
@@ -280,7 +290,9 @@ fn p2p_config(settings: &Serve, store: &Store) -> Result<p2p::Config, ServeError
     config.websocket = settings.p2p_ws.address();
     config.webtransport = settings.p2p_webtransport.address();
     for text in &settings.p2p_announce {
-        let addr: Multiaddr = text.parse().map_err(|_| ServeError::Multiaddr(text.clone()))?;
+        let addr: Multiaddr = text
+            .parse()
+            .map_err(|_| ServeError::Multiaddr(text.clone()))?;
         config.external.push(addr);
     }
     config.limits.established = settings.p2p_max_connections.max(1);
@@ -288,11 +300,13 @@ fn p2p_config(settings: &Serve, store: &Store) -> Result<p2p::Config, ServeError
 }
 
 async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ServeError> {
-    listen::bind(address).await.map_err(|source| ServeError::Listen {
-        address,
-        flag,
-        source,
-    })
+    listen::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen {
+            address,
+            flag,
+            source,
+        })
 }
 
 /// The two ways a relay is told to stop.

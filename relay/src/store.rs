@@ -84,7 +84,11 @@ impl Store {
         if mode == Open::Existing && !database.exists() {
             return Err(StoreError::Missing(root.into()));
         }
-        for folder in [root.into(), root.join(blocks::FOLDER), root.join(draft::FOLDER)] {
+        for folder in [
+            root.into(),
+            root.join(blocks::FOLDER),
+            root.join(draft::FOLDER),
+        ] {
             fs::create_dir_all(&folder).map_err(|source| StoreError::at(&folder, source))?;
         }
         let connection = db::open(&database)?;
@@ -132,12 +136,12 @@ impl Store {
         index: ChunkIndex,
     ) -> Result<Option<Bytes>, StoreError> {
         let id = *id;
-        self.read(move |store| {
-            match store.with(|db| db::chunk_digest(db, &id, file, index))? {
+        self.read(
+            move |store| match store.with(|db| db::chunk_digest(db, &id, file, index))? {
                 Some(digest) => store.block_now(&digest),
                 None => Ok(None),
-            }
-        })
+            },
+        )
         .await
     }
 
@@ -150,7 +154,8 @@ impl Store {
     /// When the database cannot be read.
     pub async fn newest_card(&self, id: &ContentId) -> Result<Option<Digest>, StoreError> {
         let id = *id;
-        self.read(move |store| store.with(|db| db::newest_card(db, &id))).await
+        self.read(move |store| store.with(|db| db::newest_card(db, &id)))
+            .await
     }
 
     /// What people may know of one work; `None` if it is not here.
@@ -168,12 +173,9 @@ impl Store {
     /// # Errors
     ///
     /// When the database cannot be read.
-    pub async fn works(
-        &self,
-        limit: usize,
-        before: Option<u64>,
-    ) -> Result<WorksPage, StoreError> {
-        self.read(move |store| store.works_now(limit, before, false)).await
+    pub async fn works(&self, limit: usize, before: Option<u64>) -> Result<WorksPage, StoreError> {
+        self.read(move |store| store.works_now(limit, before, false))
+            .await
     }
 
     /// As [`Store::works`], blocking; `unlisted` ones too if asked for.
@@ -213,8 +215,8 @@ impl Store {
             // A remove beside us may have taken the work away between the look-up and the read.
             Err(StoreError::Damaged { .. }) if !self.has(digest)? => Ok(None),
             Err(error @ StoreError::Damaged { .. }) => {
+                // Counted here, logged by whoever answers for it: a command says it once.
                 self.0.damaged.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%digest, %error, "a stored block is damaged");
                 Err(error)
             }
             Err(error) => Err(error),
@@ -266,7 +268,12 @@ impl Store {
         &self,
         job: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let _turn = self.0.reads.acquire().await.expect("the semaphore is never closed");
+        let _turn = self
+            .0
+            .reads
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
         let store = self.clone();
         match tokio::task::spawn_blocking(move || job(&store)).await {
             Ok(result) => result,
@@ -283,7 +290,12 @@ impl Store {
         job: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let path = self.0.root.join(db::FILE);
-        let idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self
+            .0
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let mut connection = match idle {
             Some(connection) => connection,
             None => db::open(&path)?,

@@ -23,7 +23,9 @@ pub(super) async fn works(
     let (limit, before) = page(query.as_deref().unwrap_or_default())?;
     let WorksPage { works, next } = state.store.works(limit, before).await?;
     let works: Vec<_> = works.iter().map(public).collect();
-    Ok(fresh(Json(json!({"works": works, "next": next.map(cursor)}))))
+    Ok(fresh(Json(
+        json!({"works": works, "next": next.map(cursor)}),
+    )))
 }
 
 /// `GET /api/v1/works/{id}`

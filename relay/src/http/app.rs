@@ -108,15 +108,22 @@ fn answer(assets: &Assets, path: &str, headers: &HeaderMap) -> Result<Response, 
     };
     // Weak, because the packed form answers to it too.
     let etag = format!("\"{}\"", &Digest::of(&bytes).to_string()[..32]);
-    let tag = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let packed = takes_brotli(headers).then(|| assets.read(&format!("{name}.br"))).flatten();
+    let tag = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
+    let packed = takes_brotli(headers)
+        .then(|| assets.read(&format!("{name}.br")))
+        .flatten();
     let mut response = if range::none_match_hits(tag, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         Response::new(Body::from(packed.clone().unwrap_or(bytes)))
     };
     let out = response.headers_mut();
-    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
+    out.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(content_type(name)),
+    );
     out.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     if packed.is_some() {
         out.insert(header::CONTENT_ENCODING, HeaderValue::from_static("br"));
@@ -216,7 +223,9 @@ fn script_hashes(assets: &Assets) -> Vec<String> {
         // A policy is one line of tokens; anything else in the file must not bend it.
         .filter(|hash| {
             hash.starts_with("sha")
-                && hash.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b))
+                && hash
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b))
         })
         .map(|hash| format!("'{hash}'"))
         .collect()
@@ -270,10 +279,20 @@ mod tests {
 
     #[test]
     fn names_with_a_hash_never_change_and_others_may() {
-        for name in ["app-0123456789abcdef.js", "app-0123456789abcdef_bg.wasm", "style-deadbeef.css"] {
+        for name in [
+            "app-0123456789abcdef.js",
+            "app-0123456789abcdef_bg.wasm",
+            "style-deadbeef.css",
+        ] {
             assert!(is_hashed(name), "{name}");
         }
-        for name in ["sw.js", "index.html", "shell.json", "manifest.webmanifest", "icon-192.png"] {
+        for name in [
+            "sw.js",
+            "index.html",
+            "shell.json",
+            "manifest.webmanifest",
+            "icon-192.png",
+        ] {
             assert!(!is_hashed(name), "{name}");
         }
     }
@@ -284,7 +303,13 @@ mod tests {
         fs::create_dir(folder.path().join("app")).expect("a folder");
         fs::write(folder.path().join("secret.txt"), "x").expect("a file");
         let assets = Assets::Folder(folder.path().join("app"));
-        for name in ["../secret.txt", "/etc/passwd", "a/../../secret.txt", "..%2fsecret.txt", ""] {
+        for name in [
+            "../secret.txt",
+            "/etc/passwd",
+            "a/../../secret.txt",
+            "..%2fsecret.txt",
+            "",
+        ] {
             assert!(assets.read(name).is_none(), "{name}");
         }
     }

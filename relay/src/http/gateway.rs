@@ -95,15 +95,19 @@ pub(super) async fn preflight() -> Response {
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static("Accept, Content-Type, If-None-Match, If-Range, Range"),
     );
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    headers.insert(
+        header::ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from_static("86400"),
+    );
     response
 }
 
 /// 200, 206 or 416.
 fn part(method: &Method, headers: &HeaderMap, etag: &str, bytes: Bytes) -> Response {
     let len = bytes.len() as u64;
-    let asked = text(headers, "range")
-        .filter(|_| method == Method::GET && range::if_range_holds(text(headers, "if-range"), etag));
+    let asked = text(headers, "range").filter(|_| {
+        method == Method::GET && range::if_range_holds(text(headers, "if-range"), etag)
+    });
     let (status, body, content_range) = match range::resolve(asked, len) {
         Reply::Whole => (StatusCode::OK, bytes, None),
         Reply::Partial { span, .. } => {
@@ -123,7 +127,9 @@ fn part(method: &Method, headers: &HeaderMap, etag: &str, bytes: Bytes) -> Respo
     // hyper sends no body for HEAD but keeps its length.
     let mut response = (status, Body::from(body)).into_response();
     if let Some(value) = content_range {
-        response.headers_mut().insert(header::CONTENT_RANGE, ascii(value));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_RANGE, ascii(value));
     }
     response
 }
@@ -164,7 +170,11 @@ fn wanted(query: Option<&str>, accept: Option<&str>) -> Result<Wanted, Problem> 
                     _ => {}
                 }
             }
-            if anything { Ok(Wanted::Anything) } else { Err(refuse(accept)) }
+            if anything {
+                Ok(Wanted::Anything)
+            } else {
+                Err(refuse(accept))
+            }
         }
     }
 }
@@ -205,10 +215,18 @@ mod tests {
         check(Some("format=raw"), Some("text/html"), Some(Wanted::Raw));
         check(Some("filename=x&format=raw"), None, Some(Wanted::Raw));
         check(None, Some("application/vnd.ipld.raw"), Some(Wanted::Raw));
-        check(None, Some("text/html, application/vnd.ipld.raw;q=0.5"), Some(Wanted::Raw));
+        check(
+            None,
+            Some("text/html, application/vnd.ipld.raw;q=0.5"),
+            Some(Wanted::Raw),
+        );
         check(None, None, Some(Wanted::Anything));
         check(None, Some("*/*"), Some(Wanted::Anything));
-        check(None, Some("image/avif,image/webp,*/*;q=0.8"), Some(Wanted::Anything));
+        check(
+            None,
+            Some("image/avif,image/webp,*/*;q=0.8"),
+            Some(Wanted::Anything),
+        );
     }
 
     #[test]

@@ -178,7 +178,10 @@ mod tests {
     async fn a_client_that_takes_nothing_is_closed() {
         let (_client, server) = tokio::io::duplex(1024);
         let mut server = Guard::new(server, STALL);
-        let error = server.write_all(&[0; 4096]).await.expect_err("nobody reads");
+        let error = server
+            .write_all(&[0; 4096])
+            .await
+            .expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
@@ -191,7 +194,10 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
-        let error = server.write_all(&[0; 64 * 1024]).await.expect_err("a byte a second");
+        let error = server
+            .write_all(&[0; 64 * 1024])
+            .await
+            .expect_err("a byte a second");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(server);
         trickle.await.expect("the trickler ends");
@@ -207,7 +213,10 @@ mod tests {
                 tokio::time::sleep(STALL / 2).await;
             }
         });
-        server.write_all(&vec![0; 512 * 1024]).await.expect("it makes progress");
+        server
+            .write_all(&vec![0; 512 * 1024])
+            .await
+            .expect("it makes progress");
         drop(server);
         reader.await.expect("the reader ends");
     }

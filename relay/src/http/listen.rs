@@ -53,10 +53,7 @@ pub struct Limits {
 
 impl Limits {
     /// Limits as set by the operator.
-    pub fn new(
-        settings: &crate::config::Serve,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(settings: &crate::config::Serve, metrics: Arc<Metrics>) -> Self {
         Self {
             connections: settings.max_connections.max(1),
             per_address: settings.max_connections_per_address.max(1),
@@ -95,7 +92,11 @@ struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut open = self.limits.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self
+            .limits
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = open.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -193,8 +194,7 @@ async fn http<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .max_header_list_size(u32::try_from(MAX_HEADER_LEN).unwrap_or(u32::MAX))
         .keep_alive_interval(limits.stall / 2)
         .keep_alive_timeout(limits.header);
-    let connection =
-        builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
+    let connection = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
     tokio::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,

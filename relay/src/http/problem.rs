@@ -43,12 +43,15 @@ impl Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Damaged { digest, reason } => Self::new(
-                StatusCode::GONE,
-                format!(
-                    "block {digest} is damaged on this relay ({reason}); ask another relay or peer for it"
-                ),
-            ),
+            StoreError::Damaged { digest, reason } => {
+                tracing::error!(%digest, reason, "a stored block is damaged; see sluice gc --verify");
+                Self::new(
+                    StatusCode::GONE,
+                    format!(
+                        "block {digest} is damaged on this relay ({reason}); ask another relay or peer for it"
+                    ),
+                )
+            }
             other => {
                 tracing::error!(error = %other, "the data folder failed");
                 Self::new(

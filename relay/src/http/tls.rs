@@ -77,7 +77,8 @@ impl Tls {
         match &self.0 {
             Kind::Files(acceptor) => acceptor.accept(io).await.map(Some),
             Kind::Acme { challenge, normal } => {
-                let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io).await?;
+                let start =
+                    LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io).await?;
                 if is_tls_alpn_challenge(&start.client_hello()) {
                     tracing::info!("answering an ACME challenge");
                     start.into_stream(challenge.clone()).await?;
@@ -103,7 +104,10 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(files.clone());
         config.alpn_protocols = protocols();
-        Ok((Self(Kind::Files(TlsAcceptor::from(Arc::new(config)))), files))
+        Ok((
+            Self(Kind::Files(TlsAcceptor::from(Arc::new(config)))),
+            files,
+        ))
     }
 
     /// Gets certificates from an ACME service and renews them, until `stop`.
@@ -117,7 +121,10 @@ impl Tls {
         cache: PathBuf,
         stop: CancellationToken,
     ) -> Result<Self, TlsError> {
-        let contact = settings.acme_contact.iter().map(|mail| format!("mailto:{mail}"));
+        let contact = settings
+            .acme_contact
+            .iter()
+            .map(|mail| format!("mailto:{mail}"));
         let config = match &settings.acme_ca {
             None => AcmeConfig::new(&settings.domain),
             Some(ca) => AcmeConfig::new_with_client_config(&settings.domain, trusting(ca)?),
@@ -223,7 +230,12 @@ impl Files {
 
 impl ResolvesServerCert for Files {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.read().unwrap_or_else(PoisonError::into_inner).clone())
+        Some(
+            self.current
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        )
     }
 }
 
@@ -254,12 +266,13 @@ fn load(cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
     let provider = CryptoProvider::get_default()
         .cloned()
         .unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
-    let certified = CertifiedKey::from_der(chain, private, &provider).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
-            cert: cert.into(),
-            key: key.into(),
-        },
-        other => bad(other.to_string()),
-    })?;
+    let certified =
+        CertifiedKey::from_der(chain, private, &provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
+                cert: cert.into(),
+                key: key.into(),
+            },
+            other => bad(other.to_string()),
+        })?;
     Ok(Arc::new(certified))
 }

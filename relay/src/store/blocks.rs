@@ -123,7 +123,9 @@ pub(super) fn sync(folder: &File, batch: &[PathBuf]) -> io::Result<()> {
 
 /// Whether a block could be written now.
 pub(super) fn probe(root: &Path) -> Result<(), StoreError> {
-    let path = root.join(FOLDER).join(format!("probe-{}", std::process::id()));
+    let path = root
+        .join(FOLDER)
+        .join(format!("probe-{}", std::process::id()));
     // A left-over of a killed process with our number must not make us unready for ever.
     fs::remove_file(&path).ok();
     write_new(&path, b"ready?")?;
@@ -188,14 +190,24 @@ mod tests {
     fn a_block_is_found_by_the_name_it_was_given() {
         let digest = Digest::of(b"a block");
         let path = path(Path::new("/data"), &digest);
-        let name = path.file_name().and_then(|name| name.to_str()).expect("hex");
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("hex");
         assert_eq!(parse(name), Some(digest));
         assert!(path.starts_with("/data/blocks"));
     }
 
     #[test]
     fn names_that_are_not_ours_are_left_alone() {
-        for name in ["", "ab", "README", &"g".repeat(64), &"A".repeat(64), &"a".repeat(63)] {
+        for name in [
+            "",
+            "ab",
+            "README",
+            &"g".repeat(64),
+            &"A".repeat(64),
+            &"a".repeat(63),
+        ] {
             assert_eq!(parse(name), None, "{name}");
         }
     }

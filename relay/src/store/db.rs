@@ -79,9 +79,15 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     let fail = |error| StoreError::sqlite(path, error);
     let mut connection = Connection::open(path).map_err(fail)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
-    connection.pragma_update(None, "foreign_keys", true).map_err(fail)?;
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .map_err(fail)?;
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(fail)?;
+    connection
+        .pragma_update(None, "foreign_keys", true)
+        .map_err(fail)?;
     migrate(path, &mut connection)?;
     Ok(connection)
 }
@@ -137,7 +143,11 @@ pub(super) fn write(connection: &mut Connection) -> rusqlite::Result<Transaction
 }
 
 pub(super) fn ping(db: &Connection) -> rusqlite::Result<()> {
-    db.query_row("SELECT COUNT(*) FROM (SELECT 1 FROM works LIMIT 1)", [], |_| Ok(()))
+    db.query_row(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM works LIMIT 1)",
+        [],
+        |_| Ok(()),
+    )
 }
 
 pub(super) fn quick_check(db: &Connection) -> rusqlite::Result<()> {
@@ -171,7 +181,8 @@ pub(super) fn block_len(db: &Connection, digest: &Digest) -> rusqlite::Result<Op
 
 /// Whether any work, visible or staged, claims the block.
 pub(super) fn is_claimed(db: &Connection, digest: &Digest) -> rusqlite::Result<bool> {
-    db.prepare_cached("SELECT 1 FROM blocks WHERE digest = ?1 LIMIT 1")?.exists([digest.as_bytes()])
+    db.prepare_cached("SELECT 1 FROM blocks WHERE digest = ?1 LIMIT 1")?
+        .exists([digest.as_bytes()])
 }
 
 pub(super) fn chunk_digest(
@@ -196,7 +207,9 @@ pub(super) fn newest_card(db: &Connection, id: &ContentId) -> rusqlite::Result<O
         "SELECT b.digest FROM works w JOIN blocks b ON b.work = w.n
          WHERE w.id = ?1 AND w.seq IS NOT NULL AND b.kind = ?2 ORDER BY b.idx DESC LIMIT 1",
     )?
-    .query_row(params![id.0.as_bytes(), Kind::Card as i64], |row| digest(row, 0))
+    .query_row(params![id.0.as_bytes(), Kind::Card as i64], |row| {
+        digest(row, 0)
+    })
     .optional()
 }
 
@@ -291,14 +304,21 @@ pub(super) fn attach(db: &Connection, staged: i64, summary: &Work) -> rusqlite::
         .query_row(
             "SELECT n FROM works w WHERE id = ?1 AND seq IS NOT NULL AND NOT EXISTS
              (SELECT 1 FROM blocks b WHERE b.work = w.n AND b.kind = ?2 AND b.idx >= ?3)",
-            params![summary.id.0.as_bytes(), Kind::Card as i64, int(summary.card_seq)],
+            params![
+                summary.id.0.as_bytes(),
+                Kind::Card as i64,
+                int(summary.card_seq)
+            ],
             |row| row.get(0),
         )
         .optional()?;
     let Some(target) = target else {
         return Ok(false);
     };
-    db.execute("UPDATE blocks SET work = ?1 WHERE work = ?2", [target, staged])?;
+    db.execute(
+        "UPDATE blocks SET work = ?1 WHERE work = ?2",
+        [target, staged],
+    )?;
     db.execute("DELETE FROM works WHERE n = ?1", [staged])?;
     db.execute(
         "UPDATE works SET unlisted = ?2, summary = ?3 WHERE n = ?1",
@@ -313,7 +333,8 @@ fn text(summary: &Work) -> String {
 
 /// Deletes a staged work's rows. Its block files are then anybody's to collect.
 pub(super) fn drop_stage(db: &Connection, lease: &str) -> rusqlite::Result<()> {
-    db.execute("DELETE FROM works WHERE lease = ?1", [lease]).map(drop)
+    db.execute("DELETE FROM works WHERE lease = ?1", [lease])
+        .map(drop)
 }
 
 /// The leases of all staged works.

@@ -98,8 +98,7 @@ impl Draft {
         let folder = store.root().join(FOLDER).join(&lease);
         fs::create_dir_all(&folder).map_err(|error| StoreError::at(&folder, error))?;
         let path = folder.join(LOCK);
-        let held = lock::try_exclusive(&path)?
-            .ok_or_else(|| StoreError::Busy(path.clone()))?;
+        let held = lock::try_exclusive(&path)?.ok_or_else(|| StoreError::Busy(path.clone()))?;
         let work = store.with(|db| db::stage_work(db, &lease))?;
         Ok(Self {
             store: store.clone(),
@@ -141,7 +140,8 @@ impl Draft {
         })?;
         for (_, block) in batch {
             blocks::publish(self.store.root(), &block.path, &block.digest)?;
-            self.renamed.push(blocks::path(self.store.root(), &block.digest));
+            self.renamed
+                .push(blocks::path(self.store.root(), &block.digest));
         }
         Ok(())
     }
@@ -187,8 +187,7 @@ impl Draft {
     fn sync(&mut self, written: Vec<PathBuf>) -> Result<(), StoreError> {
         let mut batch = std::mem::take(&mut self.renamed);
         batch.extend(written);
-        blocks::sync(&self.root, &batch)
-            .map_err(|error| StoreError::at(self.store.root(), error))
+        blocks::sync(&self.root, &batch).map_err(|error| StoreError::at(self.store.root(), error))
     }
 
     fn finish(&mut self) {

@@ -46,7 +46,9 @@ pub enum StoreError {
     #[error("{} is no key of sluice; restore it from a backup, or move it away to get a new one", .0.display())]
     BadKey(PathBuf),
     /// A block whose file is missing, short or altered.
-    #[error("block {digest} is damaged on disk ({reason}); restore it from a backup, or remove and publish the work again")]
+    #[error(
+        "block {digest} is damaged on disk ({reason}); restore it from a backup, or remove and publish the work again"
+    )]
     Damaged {
         /// The block asked for.
         digest: Digest,

@@ -45,7 +45,6 @@ pub fn collect(store: &Store) -> Result<Swept, StoreError> {
     for lease in store.with(|db| db::leases(db))? {
         if let Some(_dead) = dead(store, &lease)? {
             store.with(|db| db::drop_stage(db, &lease))?;
-            swept.drafts += 1;
         }
     }
     let incoming = store.root().join(draft::FOLDER);
@@ -55,6 +54,8 @@ pub fn collect(store: &Store) -> Result<Swept, StoreError> {
     for entry in entries {
         let lease = entry.file_name().to_string_lossy().into_owned();
         if let Some(_dead) = dead(store, &lease)? {
+            // Counted here, because a publish may die before it has rows.
+            swept.drafts += 1;
             let folder = entry.path();
             match fs::remove_dir_all(&folder) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -125,16 +126,17 @@ pub(super) fn abandon(store: &Store, lease: &str) -> Result<(), StoreError> {
 /// # Errors
 ///
 /// When the database is damaged or cannot be read. Damaged blocks are the answer, not an error.
-pub fn verify(
-    store: &Store,
-    mut progress: impl FnMut(u64),
-) -> Result<Vec<Damage>, StoreError> {
+pub fn verify(store: &Store, mut progress: impl FnMut(u64)) -> Result<Vec<Damage>, StoreError> {
     store.check_database()?;
     // A shared poster is read once and reported for each of its works.
     let mut wanted: BTreeMap<Digest, (u64, Vec<ContentId>)> = BTreeMap::new();
     store.with(|db| {
         db::for_each_block(db, |work, digest, len| {
-            wanted.entry(digest).or_insert_with(|| (len, Vec::new())).1.push(work);
+            wanted
+                .entry(digest)
+                .or_insert_with(|| (len, Vec::new()))
+                .1
+                .push(work);
         })
     })?;
     let mut damage = Vec::new();

@@ -61,8 +61,7 @@ pub fn load_or_create(store: &Store, key: Key) -> Result<(Seed, bool), StoreErro
         .create(&folder)
         .map_err(|error| StoreError::at(&folder, error))?;
     let mut seed = Seed::default();
-    getrandom::fill(&mut *seed)
-        .map_err(|error| StoreError::at(&path, io::Error::other(error)))?;
+    getrandom::fill(&mut *seed).map_err(|error| StoreError::at(&path, io::Error::other(error)))?;
     let temporary = folder.join(format!("{}.{}", key.file(), std::process::id()));
     let made = write(&temporary, &seed)
         // Unlike a rename, a link never replaces a key that another process made meanwhile.
@@ -81,7 +80,11 @@ pub fn load_or_create(store: &Store, key: Key) -> Result<(Seed, bool), StoreErro
 fn write(path: &Path, seed: &Seed) -> io::Result<()> {
     // A left-over of a process that died with our number.
     fs::remove_file(path).ok();
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     let mut text = Zeroizing::new(String::with_capacity(65));
     for byte in seed.iter() {
         text.push_str(&format!("{byte:02x}"));

@@ -33,7 +33,8 @@ pub fn serve(store: &Store) -> Result<Held, StoreError> {
 pub(super) fn keep_gc_out(store: &Store) -> Result<Held, StoreError> {
     let path = store.root().join(COLLECT);
     let file = open(&path)?;
-    file.lock_shared().map_err(|error| StoreError::at(&path, error))?;
+    file.lock_shared()
+        .map_err(|error| StoreError::at(&path, error))?;
     Ok(Held(file))
 }
 
