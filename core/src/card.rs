@@ -4,19 +4,19 @@
 //! always within limits and signed by somebody; whether by the work's creator is what
 //! [`Card::decode`] is told to check.
 
-use serde::{Deserialize, Serialize};
-use serde_bytes::ByteArray;
-
 use crate::{
-    canonical,
+    canonical::{self, Reader, Writer},
     creator::{CreatorId, CreatorKey, Domain},
-    link::{Codec, ContentId, Digest, Link},
+    link::{Codec, ContentId, Digest},
 };
 
 pub use crate::canonical::CodecError;
 
 /// Format version this code reads and writes.
 pub const VERSION: u32 = 1;
+
+/// What the reader calls a version it does not know.
+const OTHER_VERSION: &str = "v";
 
 /// Longest card, in bytes.
 pub const MAX_CARD_LEN: usize = 32 * 1024;
@@ -62,22 +62,12 @@ pub struct Text {
     pub unlisted: bool,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The map as it stands in the block; `sig` is absent from what is signed.
 struct Encoded {
-    v: u32,
-    work: Link,
+    work: ContentId,
     seq: u64,
-    title: String,
-    description: String,
-    language: String,
-    tags: Vec<String>,
-    licence: String,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    poster: Option<Link>,
-    unlisted: bool,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    sig: Option<ByteArray<64>>,
+    text: Text,
+    sig: Option<[u8; 64]>,
 }
 
 /// A checked, signed card.
@@ -94,10 +84,10 @@ pub struct Card {
 pub enum CardError {
     /// Not canonical DAG-CBOR of the card's shape.
     #[error("card is not well-formed")]
-    Codec(#[from] CodecError),
+    Codec(#[source] CodecError),
     /// A version this code does not know.
-    #[error("card has version {0}; this program reads version 1, so update it")]
-    Version(u32),
+    #[error("the card is of a later version than this program reads (1), so update it")]
+    Version,
     /// No title.
     #[error("a work needs a title")]
     NoTitle,
@@ -121,15 +111,21 @@ pub enum CardError {
     /// An empty or repeated tag.
     #[error("tags are words, each given once")]
     BadTag,
-    /// A link to something else than a manifest or a raw poster.
-    #[error("the card links the wrong kind of block")]
-    BadLink,
     /// A card of another work.
     #[error("the card belongs to another work")]
     OtherWork,
     /// Not signed by the work's creator.
     #[error("the card is not signed by the work's creator")]
     Signature,
+}
+
+impl From<CodecError> for CardError {
+    fn from(error: CodecError) -> Self {
+        match error {
+            CodecError::Malformed(OTHER_VERSION) => Self::Version,
+            error => Self::Codec(error),
+        }
+    }
 }
 
 impl Card {
@@ -145,15 +141,18 @@ impl Card {
         key: &CreatorKey,
     ) -> Result<Self, CardError> {
         check(&text)?;
-        let mut encoded = Encoded::new(work, seq, &text);
-        encoded.sig = Some(ByteArray::new(
-            key.sign(Domain::Card, &canonical::encode(&encoded)),
-        ));
-        Ok(Self {
+        let mut encoded = Encoded {
             work,
             seq,
             text,
-            bytes: canonical::encode(&encoded),
+            sig: None,
+        };
+        encoded.sig = Some(key.sign(Domain::Card, &encoded.write()));
+        Ok(Self {
+            work,
+            seq,
+            bytes: encoded.write(),
+            text: encoded.text,
         })
     }
 
@@ -164,19 +163,15 @@ impl Card {
     /// [`CardError`] for anything the format does not allow, another work's card, or another
     /// hand's signature.
     pub fn decode(bytes: &[u8], work: &ContentId, creator: &CreatorId) -> Result<Self, CardError> {
-        let mut encoded: Encoded = canonical::decode(bytes, MAX_CARD_LEN)?;
-        if encoded.v != VERSION {
-            return Err(CardError::Version(encoded.v));
-        }
-        if encoded.work != work.link() {
+        let mut encoded = canonical::decode(bytes, MAX_CARD_LEN, Encoded::read, Encoded::write)?;
+        if encoded.work != *work {
             return Err(CardError::OtherWork);
         }
         let signature = encoded.sig.take().ok_or(CardError::Signature)?;
-        if !creator.signed(Domain::Card, &canonical::encode(&encoded), &signature) {
+        if !creator.signed(Domain::Card, &encoded.write(), &signature) {
             return Err(CardError::Signature);
         }
-        let seq = encoded.seq;
-        let text = encoded.into_text()?;
+        let Encoded { seq, text, .. } = encoded;
         check(&text)?;
         Ok(Self {
             work: *work,
@@ -213,37 +208,80 @@ impl Card {
 }
 
 impl Encoded {
-    fn new(work: ContentId, seq: u64, text: &Text) -> Self {
-        Self {
-            v: VERSION,
-            work: work.link(),
-            seq,
-            title: text.title.clone(),
-            description: text.description.clone(),
-            language: text.language.clone(),
-            tags: text.tags.clone(),
-            licence: text.licence.clone(),
-            poster: text.poster.map(Digest::raw),
-            unlisted: text.unlisted,
-            sig: None,
+    fn write(&self) -> Vec<u8> {
+        let text = &self.text;
+        let optional = u64::from(self.sig.is_some()) + u64::from(text.poster.is_some());
+        let mut writer = Writer::new();
+        writer.map(9 + optional).key("v").number(VERSION.into());
+        writer.key("seq").number(self.seq);
+        if let Some(sig) = &self.sig {
+            writer.key("sig").bytes(sig);
         }
+        writer.key("tags").list(text.tags.len());
+        for tag in &text.tags {
+            writer.text(tag);
+        }
+        writer.key("work").link(self.work.link());
+        writer.key("title").text(&text.title);
+        if let Some(poster) = text.poster {
+            writer.key("poster").link(poster.raw());
+        }
+        writer.key("licence").text(&text.licence);
+        writer.key("language").text(&text.language);
+        writer.key("unlisted").flag(text.unlisted);
+        writer.key("description").text(&text.description);
+        writer.into_bytes()
     }
 
-    fn into_text(self) -> Result<Text, CardError> {
-        let poster = match self.poster {
-            Some(link) if link.codec == Codec::Raw => Some(link.digest),
-            Some(_) => return Err(CardError::BadLink),
-            None => None,
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        reader.map()?;
+        if reader.key("v")?.number()? != u64::from(VERSION) {
+            return Err(CodecError::Malformed(OTHER_VERSION));
+        }
+        let seq = reader.key("seq")?.number()?;
+        let sig = if reader.optional("sig") {
+            Some(reader.array()?)
+        } else {
+            None
         };
-        Ok(Text {
-            title: self.title,
-            description: self.description,
-            language: self.language,
-            tags: self.tags,
-            licence: self.licence,
+        let count = reader.key("tags")?.list()?;
+        let tags = (0..count)
+            .map(|_| reader.text().map(str::to_owned))
+            .collect::<Result<_, _>>()?;
+        let work = linked(reader.key("work")?, Codec::DagCbor)?;
+        let title = reader.key("title")?.text()?.to_owned();
+        let poster = if reader.optional("poster") {
+            Some(linked(reader, Codec::Raw)?)
+        } else {
+            None
+        };
+        let licence = reader.key("licence")?.text()?.to_owned();
+        let language = reader.key("language")?.text()?.to_owned();
+        let unlisted = reader.key("unlisted")?.flag()?;
+        let description = reader.key("description")?.text()?.to_owned();
+        let text = Text {
+            title,
+            description,
+            language,
+            tags,
+            licence,
             poster,
-            unlisted: self.unlisted,
+            unlisted,
+        };
+        Ok(Self {
+            work: ContentId(work),
+            seq,
+            text,
+            sig,
         })
+    }
+}
+
+/// The digest of a link that must be of this codec.
+fn linked(reader: &mut Reader<'_>, codec: Codec) -> Result<Digest, CodecError> {
+    match reader.link()? {
+        link if link.codec == codec => Ok(link.digest),
+        _ => Err(CodecError::Malformed("a link of the right codec")),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Pure arithmetic on a plaintext length. A [`Layout`] exists only for lengths the format allows,
 //! so none of its answers can overflow.
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use crate::range::ByteSpan;
 
@@ -23,14 +23,14 @@ pub const MAX_FILE_LEN: u64 = 1 << 40;
 const _: () = assert!(MAX_FILE_LEN / CHUNK_LEN < 1 << 56);
 
 /// The position of a file in its manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct FileIndex(pub u32);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct FileIndex(#[n(0)] pub u32);
 
 /// The position of a chunk in its file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ChunkIndex(pub u64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct ChunkIndex(#[n(0)] pub u64);
 
 impl std::fmt::Display for FileIndex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -5,10 +5,8 @@
 
 use std::{fmt, str::FromStr};
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
-use serde::{Deserialize, Serialize};
-
 use crate::link::multibase;
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 /// Multicodec of an Ed25519 public key, as a varint.
 const ED25519_PUB: [u8; 2] = [0xed, 0x01];
@@ -17,8 +15,7 @@ const ED25519_PUB: [u8; 2] = [0xed, 0x01];
 const MAX_TEXT_LEN: usize = 128;
 
 /// A creator's public key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CreatorId([u8; 32]);
 
 /// A text that is no Ed25519 `did:key`.
@@ -116,20 +113,6 @@ impl FromStr for CreatorId {
         let bytes = multibase::decode(encoded).ok_or(CreatorIdError)?;
         let key = bytes.strip_prefix(&ED25519_PUB).ok_or(CreatorIdError)?;
         key.try_into().map(Self).map_err(|_| CreatorIdError)
-    }
-}
-
-impl TryFrom<String> for CreatorId {
-    type Error = CreatorIdError;
-
-    fn try_from(text: String) -> Result<Self, CreatorIdError> {
-        text.parse()
-    }
-}
-
-impl From<CreatorId> for String {
-    fn from(id: CreatorId) -> Self {
-        id.to_string()
     }
 }
 

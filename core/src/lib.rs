@@ -34,10 +34,7 @@ pub use chunk::{ChunkIndex, FileIndex};
 pub use link::{ContentId, Digest, Link};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, as the caller's clock has it.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnixMillis(pub u64);
 
 impl UnixMillis {

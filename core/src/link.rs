@@ -9,8 +9,8 @@ pub(crate) mod multibase;
 
 use std::{fmt, str::FromStr};
 
-use ipld_core::cid::{Cid, multihash::Multihash};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use minicbor::{Decode, Encode};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Multicodec of BLAKE3 (<https://github.com/multiformats/multicodec>).
 const BLAKE3: u64 = 0x1e;
@@ -23,9 +23,9 @@ const MAX_TEXT_LEN: usize = 128;
 const CID_LEN: usize = 4 + 32;
 
 /// The BLAKE3-256 of a block's bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Digest(#[serde(with = "serde_bytes")] [u8; 32]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Digest(#[cbor(n(0), with = "minicbor::bytes")] [u8; 32]);
 
 impl Digest {
     /// Hashes `bytes`.
@@ -128,14 +128,14 @@ pub enum LinkError {
 
 impl Link {
     /// The CID's bytes. Our codecs and hash all fit one varint byte.
-    fn to_bytes(self) -> [u8; CID_LEN] {
+    pub(crate) fn to_bytes(self) -> [u8; CID_LEN] {
         let mut bytes = [0; CID_LEN];
         bytes[..4].copy_from_slice(&[1, self.codec.byte(), BLAKE3_BYTE, 32]);
         bytes[4..].copy_from_slice(self.digest.as_bytes());
         bytes
     }
 
-    fn from_bytes(mut bytes: &[u8]) -> Result<Self, LinkError> {
+    pub(crate) fn from_bytes(mut bytes: &[u8]) -> Result<Self, LinkError> {
         let mut varint = || read_varint(&mut bytes).ok_or(LinkError::Malformed);
         let (version, codec, hash, len) = (varint()?, varint()?, varint()?, varint()?);
         if version != 1 {
@@ -193,32 +193,25 @@ impl fmt::Display for Link {
     }
 }
 
+/// As text; blocks write links as CBOR tags instead.
 impl Serialize for Link {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            return serializer.collect_str(self);
-        }
-        let hash = Multihash::wrap(BLAKE3, self.digest.as_bytes()).map_err(ser::Error::custom)?;
-        Cid::new_v1(self.codec.code(), hash).serialize(serializer)
+        serializer.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for Link {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            return String::deserialize(deserializer)?
-                .parse()
-                .map_err(de::Error::custom);
-        }
-        Cid::deserialize(deserializer)
-            .and_then(|cid| Self::from_bytes(&cid.to_bytes()).map_err(de::Error::custom))
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
 /// The identity of a work: the digest of its manifest.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ContentId(pub Digest);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct ContentId(#[n(0)] pub Digest);
 
 impl ContentId {
     /// The identity of the work with this manifest.
@@ -259,7 +252,7 @@ impl fmt::Debug for ContentId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ipld_core::cid::multibase::Base;
+    use ipld_core::cid::{Cid, multibase::Base};
 
     fn sample() -> Link {
         Digest::of(b"sluice").dag_cbor()

@@ -3,11 +3,9 @@
 //! A [`Manifest`] value is always canonical and within every limit. It is signed by its creator
 //! too, unless it came from [`Manifest::decode_unattributed`], whose callers name no creator.
 
-use serde::{Deserialize, Serialize};
-use serde_bytes::ByteArray;
-
 use crate::{
-    UnixMillis, canonical,
+    UnixMillis,
+    canonical::{self, Reader, Writer},
     chunk::{FileIndex, Layout, LengthError},
     creator::{CreatorId, CreatorKey, Domain},
     link::{Codec, ContentId, Link},
@@ -21,6 +19,9 @@ pub use crate::canonical::CodecError;
 /// Format version this code reads and writes.
 pub const VERSION: u32 = 1;
 
+/// What the reader calls a version it does not know.
+const OTHER_VERSION: &str = "v";
+
 /// Most files in a work.
 pub const MAX_FILES: usize = 256;
 
@@ -28,13 +29,11 @@ pub const MAX_FILES: usize = 256;
 pub const MAX_MANIFEST_LEN: usize = 256 * 1024;
 
 /// One file of a work.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileEntry {
     /// Its path within the work.
     pub path: FilePath,
     /// Its media type.
-    #[serde(rename = "type")]
     pub media: MediaType,
     /// Plaintext length in bytes, at least 1.
     pub len: u64,
@@ -52,8 +51,7 @@ impl FileEntry {
 }
 
 /// Who may watch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Policy {
     /// Everybody: the keys stand here, one for each commitment.
     Free(Vec<ContentKey>),
@@ -62,13 +60,12 @@ pub enum Policy {
 }
 
 /// Where a right is looked up: `rightOf(workId, account)` of a resolver contract.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Right {
     /// EIP-155 chain id.
     pub chain: u64,
     /// The resolver contract's address.
-    pub resolver: ByteArray<20>,
+    pub resolver: [u8; 20],
 }
 
 /// What a manifest says, before its signature.
@@ -86,19 +83,11 @@ pub struct Contents {
     pub account: Option<[u8; 20]>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The map as it stands in the block; `sig` is absent from what is signed.
 struct Encoded {
-    v: u32,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    account: Option<ByteArray<20>>,
-    created: UnixMillis,
+    contents: Contents,
     creator: CreatorId,
-    files: Vec<FileEntry>,
-    keys: Vec<Commitment>,
-    policy: Policy,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    sig: Option<ByteArray<64>>,
+    sig: Option<[u8; 64]>,
 }
 
 /// A checked, signed manifest.
@@ -114,10 +103,10 @@ pub struct Manifest {
 pub enum ManifestError {
     /// Not canonical DAG-CBOR of the manifest's shape; unknown media types and paths among it.
     #[error("manifest is not well-formed")]
-    Codec(#[from] CodecError),
+    Codec(#[source] CodecError),
     /// A version this code does not know.
-    #[error("manifest has version {0}; this program reads version 1, so update it")]
-    Version(u32),
+    #[error("the manifest is of a later version than this program reads (1), so update it")]
+    Version,
     /// No file, or more than [`MAX_FILES`].
     #[error("a work has 1 to 256 files, not {0}")]
     FileCount(usize),
@@ -143,6 +132,15 @@ pub enum ManifestError {
     Signature,
 }
 
+impl From<CodecError> for ManifestError {
+    fn from(error: CodecError) -> Self {
+        match error {
+            CodecError::Malformed(OTHER_VERSION) => Self::Version,
+            error => Self::Codec(error),
+        }
+    }
+}
+
 impl Manifest {
     /// Signs `contents` as `key`'s owner.
     ///
@@ -153,11 +151,13 @@ impl Manifest {
     pub fn sign(contents: Contents, key: &CreatorKey) -> Result<Self, ManifestError> {
         check(&contents)?;
         let creator = key.id();
-        let mut encoded = Encoded::new(contents, creator);
-        encoded.sig = Some(ByteArray::new(
-            key.sign(Domain::Manifest, &canonical::encode(&encoded)),
-        ));
-        let bytes = canonical::encode(&encoded);
+        let mut encoded = Encoded {
+            contents,
+            creator,
+            sig: None,
+        };
+        encoded.sig = Some(key.sign(Domain::Manifest, &encoded.write()));
+        let bytes = encoded.write();
         if bytes.len() > MAX_MANIFEST_LEN {
             return Err(ManifestError::Codec(CodecError::TooLong {
                 len: bytes.len(),
@@ -165,7 +165,7 @@ impl Manifest {
             }));
         }
         Ok(Self {
-            contents: encoded.into_contents(),
+            contents: encoded.contents,
             creator,
             bytes,
         })
@@ -199,21 +199,20 @@ impl Manifest {
     }
 
     fn read(bytes: &[u8]) -> Result<(Self, Vec<u8>, [u8; 64]), ManifestError> {
-        let mut encoded: Encoded = canonical::decode(bytes, MAX_MANIFEST_LEN)?;
-        if encoded.v != VERSION {
-            return Err(ManifestError::Version(encoded.v));
-        }
+        let mut encoded =
+            canonical::decode(bytes, MAX_MANIFEST_LEN, Encoded::read, Encoded::write)?;
         let signature = encoded.sig.take().ok_or(ManifestError::Signature)?;
-        let body = canonical::encode(&encoded);
-        let creator = encoded.creator;
-        let contents = encoded.into_contents();
+        let body = encoded.write();
+        let Encoded {
+            contents, creator, ..
+        } = encoded;
         check(&contents)?;
         let manifest = Self {
             contents,
             creator,
             bytes: bytes.to_vec(),
         };
-        Ok((manifest, body, signature.into_array()))
+        Ok((manifest, body, signature))
     }
 
     /// The block's bytes.
@@ -292,27 +291,142 @@ impl Manifest {
 }
 
 impl Encoded {
-    fn new(contents: Contents, creator: CreatorId) -> Self {
-        Self {
-            v: VERSION,
-            account: contents.account.map(ByteArray::new),
-            created: contents.created,
+    fn write(&self) -> Vec<u8> {
+        let Contents {
+            created,
+            files,
+            keys,
+            policy,
+            account,
+        } = &self.contents;
+        let optional = u64::from(self.sig.is_some()) + u64::from(account.is_some());
+        let mut writer = Writer::new();
+        writer.map(6 + optional).key("v").number(VERSION.into());
+        if let Some(sig) = &self.sig {
+            writer.key("sig").bytes(sig);
+        }
+        writer.key("keys").list(keys.len());
+        for commitment in keys {
+            writer.bytes(commitment.as_bytes());
+        }
+        writer.key("files").list(files.len());
+        for file in files {
+            file.write(&mut writer);
+        }
+        writer.key("policy");
+        policy.write(&mut writer);
+        if let Some(account) = account {
+            writer.key("account").bytes(account);
+        }
+        writer.key("created").number(created.0);
+        writer.key("creator").text(&self.creator.to_string());
+        writer.into_bytes()
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        reader.map()?;
+        if reader.key("v")?.number()? != u64::from(VERSION) {
+            return Err(CodecError::Malformed(OTHER_VERSION));
+        }
+        let sig = if reader.optional("sig") {
+            Some(reader.array()?)
+        } else {
+            None
+        };
+        let count = reader.key("keys")?.list()?;
+        let keys = (0..count)
+            .map(|_| reader.array().map(Commitment::new))
+            .collect::<Result<_, _>>()?;
+        let count = reader.key("files")?.list()?;
+        let files = (0..count)
+            .map(|_| FileEntry::read(reader))
+            .collect::<Result<_, _>>()?;
+        let policy = Policy::read(reader.key("policy")?)?;
+        let account = if reader.optional("account") {
+            Some(reader.array()?)
+        } else {
+            None
+        };
+        let created = UnixMillis(reader.key("created")?.number()?);
+        let creator = reader.key("creator")?.text()?;
+        let creator = creator
+            .parse()
+            .map_err(|_| CodecError::Malformed("creator"))?;
+        Ok(Self {
+            contents: Contents {
+                created,
+                files,
+                keys,
+                policy,
+                account,
+            },
             creator,
-            files: contents.files,
-            keys: contents.keys,
-            policy: contents.policy,
-            sig: None,
+            sig,
+        })
+    }
+}
+
+impl FileEntry {
+    fn write(&self, writer: &mut Writer) {
+        writer.map(5).key("key").number(self.key.into());
+        writer.key("len").number(self.len);
+        writer.key("path").text(self.path.as_str());
+        writer.key("type").text(self.media.name());
+        writer.key("pages").list(self.pages.len());
+        for page in &self.pages {
+            writer.link(*page);
         }
     }
 
-    fn into_contents(self) -> Contents {
-        Contents {
-            created: self.created,
-            files: self.files,
-            keys: self.keys,
-            policy: self.policy,
-            account: self.account.map(ByteArray::into_array),
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        reader.map()?;
+        let key = reader.key("key")?.number()?;
+        let len = reader.key("len")?.number()?;
+        let path = reader.key("path")?.text()?;
+        let media = reader.key("type")?.text()?;
+        let count = reader.key("pages")?.list()?;
+        Ok(Self {
+            path: FilePath::try_from(path).map_err(|_| CodecError::Malformed("path"))?,
+            media: MediaType::named(media).ok_or(CodecError::Malformed("type"))?,
+            len,
+            key: u32::try_from(key).map_err(|_| CodecError::Malformed("key"))?,
+            pages: (0..count)
+                .map(|_| reader.link())
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Policy {
+    fn write(&self, writer: &mut Writer) {
+        writer.map(1);
+        match self {
+            Self::Free(keys) => {
+                writer.key("free").list(keys.len());
+                for key in keys {
+                    writer.bytes(key.expose());
+                }
+            }
+            Self::Right(right) => {
+                writer.key("right").map(2);
+                writer.key("chain").number(right.chain);
+                writer.key("resolver").bytes(&right.resolver);
+            }
         }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        reader.map()?;
+        if reader.optional("free") {
+            let count = reader.list()?;
+            let keys = (0..count).map(|_| reader.array().map(ContentKey::from_random));
+            return keys.collect::<Result<_, _>>().map(Self::Free);
+        }
+        reader.key("right")?.map()?;
+        Ok(Self::Right(Right {
+            chain: reader.key("chain")?.number()?,
+            resolver: reader.key("resolver")?.array()?,
+        }))
     }
 }
 
@@ -467,7 +581,7 @@ mod tests {
         let mut paid = contents(vec![file("a.mp4", 5)]);
         paid.policy = Policy::Right(Right {
             chain: 1,
-            resolver: ByteArray::new([2; 20]),
+            resolver: [2; 20],
         });
         paid.account = Some([1; 20]);
         let manifest = Manifest::sign(paid, &key()).expect("allowed");

@@ -5,8 +5,6 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use crate::path::FilePath;
 
 /// Bytes of a file's start that [`MediaType::sniff`] wants to see.
@@ -18,9 +16,9 @@ pub const MAX_POSTER_LEN: u64 = 256 * 1024;
 macro_rules! media_types {
     ($($variant:ident, $name:literal, [$($extension:literal),*], $doc:literal;)*) => {
         /// A media type of the fixed list.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum MediaType {
-            $(#[doc = $doc] #[serde(rename = $name)] $variant,)*
+            $(#[doc = $doc] $variant,)*
         }
 
         impl MediaType {
@@ -30,6 +28,11 @@ macro_rules! media_types {
             /// The name as HTTP and manifests write it.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
+            }
+
+            /// The type of this name, if it is on the list.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|media| media.name() == name)
             }
 
             const fn extensions(self) -> &'static [&'static str] {

@@ -4,7 +4,7 @@
 //! play costs one manifest and one page, whatever the length of the film.
 
 use crate::{
-    canonical,
+    canonical::{self, Writer},
     chunk::PAGE_LINKS,
     link::{Codec, Digest, Link},
 };
@@ -65,7 +65,16 @@ impl HashPage {
     ///
     /// [`PageError`] if it is malformed, not canonical, or of another length.
     pub fn decode(bytes: &[u8], want: usize) -> Result<Self, PageError> {
-        let links: Vec<Link> = canonical::decode(bytes, MAX_PAGE_LEN)?;
+        let links = canonical::decode(
+            bytes,
+            MAX_PAGE_LEN,
+            |reader| {
+                (0..reader.list()?)
+                    .map(|_| reader.link())
+                    .collect::<Result<Vec<_>, _>>()
+            },
+            |links| write(links),
+        )?;
         if links.len() != want || want == 0 {
             return Err(PageError::Count {
                 got: links.len(),
@@ -85,7 +94,7 @@ impl HashPage {
     /// The block's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let links: Vec<Link> = self.0.iter().map(|digest| digest.raw()).collect();
-        canonical::encode(&links)
+        write(&links)
     }
 
     /// The digest at a position on the page.
@@ -97,6 +106,15 @@ impl HashPage {
     pub fn digests(&self) -> &[Digest] {
         &self.0
     }
+}
+
+fn write(links: &[Link]) -> Vec<u8> {
+    let mut writer = Writer::new();
+    writer.list(links.len());
+    for link in links {
+        writer.link(*link);
+    }
+    writer.into_bytes()
 }
 
 #[cfg(test)]
@@ -128,7 +146,7 @@ mod tests {
 
     #[test]
     fn links_to_structured_blocks_are_refused() {
-        let bytes = canonical::encode(&vec![Digest::of(b"x").dag_cbor()]);
+        let bytes = write(&[Digest::of(b"x").dag_cbor()]);
         assert!(matches!(
             HashPage::decode(&bytes, 1),
             Err(PageError::NotRaw)

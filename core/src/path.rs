@@ -6,14 +6,11 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 /// Longest path, in bytes.
 pub const MAX_PATH_LEN: usize = 255;
 
 /// A checked path; it always names something inside the work's own folder.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePath(String);
 
 /// A path the format does not allow.

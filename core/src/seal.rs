@@ -12,7 +12,6 @@
 use std::fmt;
 
 use chacha20poly1305::{AeadInPlace, ChaCha20Poly1305, Key, KeyInit, Nonce};
-use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::chunk::{CHUNK_LEN, ChunkIndex, FileIndex};
@@ -51,14 +50,12 @@ impl Place {
 }
 
 /// The 256-bit secret that opens a work's chunks.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
-#[serde(transparent)]
-pub struct ContentKey(#[serde(with = "serde_bytes")] [u8; 32]);
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct ContentKey([u8; 32]);
 
 /// What a manifest says of a key without telling it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Commitment(#[serde(with = "serde_bytes")] [u8; 32]);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Commitment([u8; 32]);
 
 /// A sealed chunk that does not open here: other key, other place, or changed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +63,7 @@ pub struct Commitment(#[serde(with = "serde_bytes")] [u8; 32]);
 pub struct OpenError(pub Place);
 
 impl ContentKey {
-    /// Takes 32 bytes from a cryptographic random source.
+    /// Takes 32 bytes from a cryptographic random source, or from a manifest that tells them.
     pub const fn from_random(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

@@ -143,7 +143,7 @@ fn manifest(policy: Policy, account: Option<[u8; 20]>) -> Manifest {
 fn manifests_are_as_published() {
     let right = Right {
         chain: 31_337,
-        resolver: serde_bytes::ByteArray::new([0x11; 20]),
+        resolver: [0x11; 20],
     };
     let cases = [
         ("free", manifest(Policy::Free(vec![key()]), None)),

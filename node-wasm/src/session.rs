@@ -18,6 +18,7 @@ use futures::{
     AsyncReadExt, AsyncWriteExt, FutureExt, SinkExt, StreamExt,
     channel::{mpsc, oneshot},
     future::{self, Either},
+    io::BufReader,
     stream,
 };
 use gloo::timers::future::sleep;
@@ -36,6 +37,9 @@ const MAX_WAITING: usize = 128;
 
 /// Most works with a stream at once; the longest unused is closed.
 const MAX_SESSIONS: usize = 8;
+
+/// Bytes read from the transport at once.
+const READ_BUFFER_LEN: usize = 64 * 1024;
 
 /// A stream without requests is closed after this time.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -209,6 +213,8 @@ impl Session {
         orders: &mut mpsc::Receiver<Order>,
     ) -> Result<(), Over> {
         let (reader, mut writer) = stream.split();
+        // The transport hands over small pieces; a frame's length should not cost a call each.
+        let reader = BufReader::with_capacity(READ_BUFFER_LEN, reader);
         let frames = stream::unfold(reader, |mut reader| async move {
             let frame = read_frame(&mut reader).await;
             Some((frame, reader))

@@ -4,7 +4,7 @@
 //! threads. What does not open as an envelope is somebody else's message and is ignored.
 
 use js_sys::{Array, ArrayBuffer, Uint8Array};
-use serde::{Serialize, de::DeserializeOwned};
+use minicbor::{Decode, Encode};
 use sluice_core::bridge;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{MessageEvent, MessagePort};
@@ -18,7 +18,7 @@ pub struct Sealed {
 }
 
 /// Wraps a message and its payload.
-pub fn wrap<M: Serialize>(message: &M, payload: Option<&[u8]>) -> Sealed {
+pub fn wrap<M: Encode<()>>(message: &M, payload: Option<&[u8]>) -> Sealed {
     let transfer = Array::new();
     let buffer = payload.map_or(JsValue::NULL, |bytes| {
         let buffer = Uint8Array::from(bytes).buffer();
@@ -33,14 +33,14 @@ pub fn wrap<M: Serialize>(message: &M, payload: Option<&[u8]>) -> Sealed {
 }
 
 /// Posts a message on a port. A closed port swallows it, as the platform has it.
-pub fn post<M: Serialize>(port: &MessagePort, message: &M, payload: Option<&[u8]>) {
+pub fn post<M: Encode<()>>(port: &MessagePort, message: &M, payload: Option<&[u8]>) {
     let sealed = wrap(message, payload);
     // Fails only for values that cannot be cloned or transferred twice; ours can be.
     let _ = port.post_message_with_transferable(&sealed.value, &sealed.transfer);
 }
 
 /// Reads a posted value; `None` when it is no message of this kind.
-pub fn unwrap<M: DeserializeOwned>(value: &JsValue) -> Option<(M, Option<Vec<u8>>)> {
+pub fn unwrap<M: for<'b> Decode<'b, ()>>(value: &JsValue) -> Option<(M, Option<Vec<u8>>)> {
     let parts = value.dyn_ref::<Array>()?;
     let message = parts.get(0).dyn_into::<Uint8Array>().ok()?;
     if usize::try_from(message.length()).ok()? > bridge::MAX_MESSAGE_LEN {
