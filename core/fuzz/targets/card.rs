@@ -11,6 +11,7 @@ use sluice_core::{
     card::{Card, MAX_CARD_LEN, Text},
     creator::CreatorKey,
 };
+use sluice_fuzz::canonical_elsewhere;
 
 fuzz_target!(|data: &[u8]| {
     let key = CreatorKey::from_seed(b"an example creator's seed, 32 by");
@@ -26,8 +27,10 @@ fuzz_target!(|data: &[u8]| {
         && let Ok(card) = Card::sign(work, seq, text, &key)
     {
         assert!(card.bytes().len() <= MAX_CARD_LEN);
-        let read = Card::decode(card.bytes(), &work, &key.id()).expect("what was signed is read back");
+        let read =
+            Card::decode(card.bytes(), &work, &key.id()).expect("what was signed is read back");
         assert_eq!(read, card);
+        canonical_elsewhere(card.bytes());
         let mut changed = card.bytes().to_vec();
         let at = data.len() % changed.len();
         changed[at] ^= 1;

@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sluice_core::page::{HashPage, MAX_PAGE_LEN};
+use sluice_fuzz::canonical_elsewhere;
 
 fuzz_target!(|data: &[u8]| {
     let Some((want, bytes)) = data.split_first_chunk() else {
@@ -14,6 +15,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(bytes.len() <= MAX_PAGE_LEN);
         assert_eq!(page.digests().len(), want);
         assert_eq!(page.encode(), bytes);
+        canonical_elsewhere(bytes);
         assert_eq!(page.get(want), None);
     }
 });

@@ -1,7 +1,7 @@
 //! Manifests from strangers, and every manifest a creator could sign.
 //!
 //! A signature hides what stands behind it from random bytes, so the second half signs contents made
-//! of the input and reads them back.
+//! of the input, reads them back, and reads them changed without asking for the signature.
 
 #![no_main]
 
@@ -9,7 +9,6 @@ use libfuzzer_sys::{
     arbitrary::{Result, Unstructured},
     fuzz_target,
 };
-use serde_bytes::ByteArray;
 use sluice_core::{
     Digest, UnixMillis,
     chunk::Layout,
@@ -19,12 +18,10 @@ use sluice_core::{
     path::FilePath,
     seal::ContentKey,
 };
+use sluice_fuzz::canonical_elsewhere;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(manifest) = Manifest::decode(data) {
-        assert_eq!(manifest.bytes(), data);
-        walk(&manifest);
-    }
+    accept(data);
     if let Ok(contents) = contents(&mut Unstructured::new(data))
         && let Ok(manifest) = Manifest::sign(contents, &CreatorKey::from_seed(&[3; 32]))
     {
@@ -36,8 +33,24 @@ fuzz_target!(|data: &[u8]| {
         let at = data.len() % changed.len();
         changed[at] ^= 1;
         assert!(Manifest::decode(&changed).is_err());
+        accept(&changed);
     }
 });
+
+fn accept(bytes: &[u8]) {
+    let unattributed = Manifest::decode_unattributed(bytes);
+    if let Ok(manifest) = &unattributed {
+        assert_eq!(manifest.bytes(), bytes);
+        canonical_elsewhere(bytes);
+        walk(manifest);
+    }
+    if let Ok(signed) = Manifest::decode(bytes) {
+        assert_eq!(
+            signed,
+            unattributed.expect("only the signature is left out")
+        );
+    }
+}
 
 /// Everything a reader does with a manifest; none of it may panic.
 fn walk(manifest: &Manifest) {
@@ -59,7 +72,7 @@ fn contents(input: &mut Unstructured<'_>) -> Result<Contents> {
     let policy = if is_paid {
         Policy::Right(Right {
             chain: input.arbitrary()?,
-            resolver: ByteArray::new(input.arbitrary()?),
+            resolver: input.arbitrary()?,
         })
     } else {
         Policy::Free(vec![key.clone(); input.int_in_range(1..=2)?])
@@ -69,7 +82,11 @@ fn contents(input: &mut Unstructured<'_>) -> Result<Contents> {
         files,
         keys: vec![key.commitment()],
         policy,
-        account: if is_paid { Some(input.arbitrary()?) } else { input.arbitrary()? },
+        account: if is_paid {
+            Some(input.arbitrary()?)
+        } else {
+            input.arbitrary()?
+        },
     })
 }
 
@@ -77,13 +94,19 @@ fn file(input: &mut Unstructured<'_>) -> Result<FileEntry> {
     let path: &str = input.arbitrary()?;
     let len: u64 = input.arbitrary()?;
     // Few pages, or the links would be all there is.
-    let len = if input.arbitrary()? { len % (1 << 31) } else { len };
+    let len = if input.arbitrary()? {
+        len % (1 << 31)
+    } else {
+        len
+    };
     let pages = Layout::new(len).map_or(0, |layout| layout.pages());
     Ok(FileEntry {
         path: FilePath::try_from(path).unwrap_or_else(|_| FilePath::suggest(path)),
         media: *input.choose(MediaType::ALL)?,
         len,
         key: u32::from(input.ratio(1, 50)?),
-        pages: (0..pages).map(|n| Digest::of(&n.to_be_bytes()).dag_cbor()).collect(),
+        pages: (0..pages)
+            .map(|n| Digest::of(&n.to_be_bytes()).dag_cbor())
+            .collect(),
     })
 }

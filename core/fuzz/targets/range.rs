@@ -26,7 +26,10 @@ fuzz_target!(|data: &[u8]| {
     if let Reply::Partial { span, .. } = range::resolve(Some(header), len) {
         assert!(span.first <= span.last && span.last < len);
     }
-    let _ = stream::target(header);
+    // Addresses come with it: whatever names a work is printed in the one spelling that names it too.
+    if let Ok(target) = stream::target(&format!("{}{header}", stream::PREFIX)) {
+        assert_eq!(target.content.to_string().parse(), Ok(target.content));
+    }
     let len = len % MAX_FILE_LEN + 1;
     let target = Target {
         content: ContentId(Digest::of(b"work")),
@@ -36,19 +39,31 @@ fuzz_target!(|data: &[u8]| {
     let is = |bit: u8| choice >> bit & 1 == 1;
     let ask = Ask {
         method: if is(0) { "HEAD" } else { "GET" },
-        destination: if is(1) { Destination::Other } else { Destination::Media },
+        destination: if is(1) {
+            Destination::Other
+        } else {
+            Destination::Media
+        },
         range: (!is(2)).then_some(header),
         if_range: is(3).then_some(if is(4) { &etag } else { header }),
         if_none_match: is(5).then_some(header),
     };
     let head = stream::respond(&ask, &target, MediaType::Mp4, len);
-    let header_of = |name| head.headers.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_str());
+    let header_of = |name| {
+        head.headers
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| value.as_str())
+    };
     assert_eq!(header_of("x-content-type-options"), Some("nosniff"));
     match (head.status, head.body) {
         (200 | 206, Some(span)) => check(span, len, &ask, header_of("content-length")),
         (200, None) => assert_eq!(ask.method, "HEAD"),
         (304, None) => assert!(ask.if_none_match.is_some()),
-        (416, None) => assert_eq!(header_of("content-range"), Some(format!("bytes */{len}").as_str())),
+        (416, None) => assert_eq!(
+            header_of("content-range"),
+            Some(format!("bytes */{len}").as_str())
+        ),
         other => panic!("{other:?}"),
     }
 });
@@ -57,7 +72,9 @@ fuzz_target!(|data: &[u8]| {
 fn check(span: ByteSpan, len: u64, ask: &Ask<'_>, announced: Option<&str>) {
     assert!(span.first <= span.last && span.last < len);
     assert_eq!(announced, Some(span.count().to_string().as_str()));
-    let open = ask.range.is_some_and(|header| header.trim_end().ends_with('-'));
+    let open = ask
+        .range
+        .is_some_and(|header| header.trim_end().ends_with('-'));
     if open && ask.destination == Destination::Media && span.count() != len {
         assert!(span.count() <= MAX_OPEN_SPAN);
     }
