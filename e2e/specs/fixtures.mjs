@@ -63,10 +63,10 @@ export const test = base.extend({
   },
 
   /** A proxy before the shared relay. */
-  proxy: async ({ library }, use) => {
-    const proxy = await FaultProxy.create(library.relay.origin)
-    await use(proxy)
-    await proxy.close()
+  meddler: async ({ library }, use) => {
+    const meddler = await FaultProxy.create(library.relay.origin)
+    await use(meddler)
+    await meddler.close()
   },
 
   /** A relay of the test's own, for what must not happen to the shared one. */

@@ -46,12 +46,12 @@ async function nothingFalseIsStored(page, library) {
 }
 
 for (const kind of ['manifest', 'hash page', 'first chunk', 'middle chunk', 'last chunk']) {
-  test(`a flipped bit in the gateway's ${kind}, and no other source: refused with a plain error`, async ({ page, proxy, library }) => {
+  test(`a flipped bit in the gateway's ${kind}, and no other source: refused with a plain error`, async ({ page, meddler, library }) => {
     const cid = (await blocksOf(library))[kind]
-    proxy.addrs = () => []
-    proxy.rules.push(fault.flip(cid))
+    meddler.addrs = () => []
+    meddler.rules.push(fault.flip(cid))
     const { id, stream, path } = library.works[NAME]
-    await controlled(page, proxy.origin)
+    await controlled(page, meddler.origin)
     const original = await readFile(path)
     // Whatever arrives before the refusal is the original's beginning, and the end is never reached.
     const got = await page.evaluate(async (url) => {
@@ -69,7 +69,7 @@ for (const kind of ['manifest', 'hash page', 'first chunk', 'middle chunk', 'las
     const bytes = Buffer.from(got.base64, 'base64')
     expect(got.failed, `${bytes.length} of ${original.length} bytes, status ${got.status}`).toBe(true)
     expect(bytes.equals(original.subarray(0, bytes.length))).toBe(true)
-    await page.goto(`${proxy.origin}/w/${id}`)
+    await page.goto(`${meddler.origin}/w/${id}`)
     if (kind === 'middle chunk' || kind === 'last chunk') {
       await startFilm(page)
       await page.evaluate((at) => {
@@ -81,7 +81,7 @@ for (const kind of ['manifest', 'hash page', 'first chunk', 'middle chunk', 'las
     await expect(panel.getByRole('button').first()).toBeVisible()
     await nothingFalseIsStored(page, library)
     // The fault goes away; the retry on the panel plays.
-    proxy.rules.length = 0
+    meddler.rules.length = 0
     await panel.getByRole('button', { name: /again|retry/i }).click()
     await startFilm(page)
     await reaches(page, 0.5)
@@ -89,25 +89,25 @@ for (const kind of ['manifest', 'hash page', 'first chunk', 'middle chunk', 'las
 
   test(`a flipped bit in the gateway's ${kind}, with the relay's node at hand: the node is asked and the film plays`, async ({
     page,
-    proxy,
+    meddler,
     library,
   }) => {
     const cid = (await blocksOf(library))[kind]
-    proxy.rules.push(fault.flip(cid))
+    meddler.rules.push(fault.flip(cid))
     const { id, stream, path } = library.works[NAME]
-    await play(page, proxy.origin, id)
+    await play(page, meddler.origin, id)
     const got = await fetchedSha256(page, stream)
     expect(got.sha256).toBe(await sha256File(path))
     await nothingFalseIsStored(page, library)
   })
 }
 
-test('a flipped bit in the card: its text is not shown as the creator\'s', async ({ page, proxy, library }) => {
+test('a flipped bit in the card: its text is not shown as the creator\'s', async ({ page, meddler, library }) => {
   const { id } = library.works[NAME]
   const { card } = await library.relay.work(id)
-  proxy.addrs = () => []
-  proxy.rules.push(fault.flip(card))
-  await page.goto(`${proxy.origin}/w/${id}`)
+  meddler.addrs = () => []
+  meddler.rules.push(fault.flip(card))
+  await page.goto(`${meddler.origin}/w/${id}`)
   await startFilm(page)
   await reaches(page, 0.5)
   const bad = await library.relay.block(card)
@@ -152,31 +152,31 @@ async function hostileWorks() {
   }
 }
 
-function serve(proxy, { id, blocks, work }) {
-  proxy.addrs = () => []
+function serve(meddler, { id, blocks, work }) {
+  meddler.addrs = () => []
   const ok = (type, body) => ({ status: 200, headers: { 'content-type': type }, body })
-  proxy.rules.push(fault.replace((path) => path.startsWith(`/api/v1/works/${id}`), ok('application/json', Buffer.from(JSON.stringify(work)))))
+  meddler.rules.push(fault.replace((path) => path.startsWith(`/api/v1/works/${id}`), ok('application/json', Buffer.from(JSON.stringify(work)))))
   for (const [cid, bytes] of blocks) {
-    proxy.rules.push(fault.replace((path) => path.startsWith(`/ipfs/${cid}`), ok('application/vnd.ipld.raw', bytes)))
+    meddler.rules.push(fault.replace((path) => path.startsWith(`/ipfs/${cid}`), ok('application/vnd.ipld.raw', bytes)))
   }
 }
 
-test('a work made by hand without Sluice\'s code plays: the refusals below are for their reasons', async ({ page, proxy }) => {
+test('a work made by hand without Sluice\'s code plays: the refusals below are for their reasons', async ({ page, meddler }) => {
   const made = makeWork([{ path: 'film.mp4', type: 'video/mp4', bytes: await readFile(await media('tiny.mp4')) }])
   for (const [cid, bytes] of made.blocks) expect(isBlock(cid, bytes)).toBe(true)
-  serve(proxy, made)
-  await play(page, proxy.origin, made.id)
+  serve(meddler, made)
+  await play(page, meddler.origin, made.id)
   await reaches(page, 1)
 })
 
-test('manifests no honest publisher makes are refused', async ({ page, proxy }) => {
+test('manifests no honest publisher makes are refused', async ({ page, meddler }) => {
   test.setTimeout(300_000)
-  await controlled(page, proxy.origin)
+  await controlled(page, meddler.origin)
   for (const [what, made] of Object.entries(await hostileWorks())) {
     await test.step(what, async () => {
-      proxy.rules.length = 0
-      serve(proxy, made)
-      await page.goto(`${proxy.origin}/w/${made.id}`)
+      meddler.rules.length = 0
+      serve(meddler, made)
+      await page.goto(`${meddler.origin}/w/${made.id}`)
       await expect(page.getByTestId('error'), what).toBeVisible()
       const paths = [...made.manifest.files.map(({ path }) => path), 'x', 'x.mp4', 'evil.html', '..%2fx', '%2e%2e%2fx']
       for (const path of paths) {
@@ -192,21 +192,21 @@ test('manifests no honest publisher makes are refused', async ({ page, proxy }) 
   }
 })
 
-test('a poster or block that is HTML runs nothing, even opened as a document', async ({ context, page, proxy }) => {
+test('a poster or block that is HTML runs nothing, even opened as a document', async ({ context, page, meddler }) => {
   const html = Buffer.from('<!doctype html><script>window.owned = true</script>')
   const cid = String(cidOf(html))
-  proxy.rules.push(
+  meddler.rules.push(
     fault.replace((path) => path.startsWith(`/ipfs/${cid}`), { status: 200, headers: { 'content-type': 'text/html' }, body: html }),
   )
-  await controlled(page, proxy.origin)
+  await controlled(page, meddler.origin)
   const document = await context.newPage()
-  await document.goto(`${proxy.origin}/ipfs/${cid}`).catch(() => {
+  await document.goto(`${meddler.origin}/ipfs/${cid}`).catch(() => {
     // A download instead of a page is as good a refusal.
   })
   expect(await document.evaluate(() => window.owned)).toBeUndefined()
 })
 
-test('a chunk whose hash is right and whose key is wrong ends with a plain error', async ({ page, proxy }) => {
+test('a chunk whose hash is right and whose key is wrong ends with a plain error', async ({ page, meddler }) => {
   const bytes = await readFile(await media('tiny.mp4'))
   const made = makeWork([{ path: 'film.mp4', type: 'video/mp4', bytes }])
   const other = makeWork([{ path: 'film.mp4', type: 'video/mp4', bytes }], {
@@ -214,7 +214,7 @@ test('a chunk whose hash is right and whose key is wrong ends with a plain error
     spoil: (manifest) => ({ ...manifest, files: made.manifest.files }),
   })
   for (const [cid, block] of made.blocks) other.blocks.set(cid, block)
-  serve(proxy, other)
-  await page.goto(`${proxy.origin}/w/${other.id}`)
+  serve(meddler, other)
+  await page.goto(`${meddler.origin}/w/${other.id}`)
   await expect(page.getByTestId('error')).toBeVisible({ timeout: 40_000 })
 })

@@ -53,10 +53,10 @@ test('a relay that is away when the film needs it is waited for, or retried by a
   await reaches(page, 36)
 })
 
-test('WebTransport swallowed by the network: WebSocket takes over', async ({ page, proxy, library }) => {
+test('WebTransport swallowed by the network: WebSocket takes over', async ({ page, meddler, library }) => {
   const hole = await blackHole()
-  proxy.addrs = (all) => all.map((addr) => addr.replace(/\/udp\/\d+/, `/udp/${hole.port}`))
-  await play(page, proxy.origin, library.works[NAME].id)
+  meddler.addrs = (all) => all.map((addr) => addr.replace(/\/udp\/\d+/, `/udp/${hole.port}`))
+  await play(page, meddler.origin, library.works[NAME].id)
   await reaches(page, 1)
   await expect.poll(async () => (await stats(page)).transport, { timeout: 40_000 }).toBe('websocket')
   const { stream, path } = library.works['50 MB MP4']
@@ -64,74 +64,74 @@ test('WebTransport swallowed by the network: WebSocket takes over', async ({ pag
   await hole.close()
 })
 
-test('WebTransport refused by the network: WebSocket takes over', async ({ page, proxy, library }) => {
-  proxy.addrs = (all) => all.map((addr) => addr.replace(/\/udp\/\d+/, `/udp/${CLOSED_PORT}`))
-  await play(page, proxy.origin, library.works[NAME].id)
+test('WebTransport refused by the network: WebSocket takes over', async ({ page, meddler, library }) => {
+  meddler.addrs = (all) => all.map((addr) => addr.replace(/\/udp\/\d+/, `/udp/${CLOSED_PORT}`))
+  await play(page, meddler.origin, library.works[NAME].id)
   await expect.poll(async () => (await stats(page)).transport, { timeout: 40_000 }).toBe('websocket')
 })
 
-test('WebTransport and WebSocket refused: the gateway serves', async ({ page, proxy, library }) => {
-  proxy.addrs = (all) => all.map((addr) => addr.replace(/\/(udp|tcp)\/\d+/, `/$1/${CLOSED_PORT}`))
+test('WebTransport and WebSocket refused: the gateway serves', async ({ page, meddler, library }) => {
+  meddler.addrs = (all) => all.map((addr) => addr.replace(/\/(udp|tcp)\/\d+/, `/$1/${CLOSED_PORT}`))
   const { id, stream, path } = library.works[NAME]
-  await play(page, proxy.origin, id)
+  await play(page, meddler.origin, id)
   await reaches(page, 1)
   expect((await fetchedSha256(page, stream)).sha256).toBe(await sha256File(path))
   await expect.poll(async () => (await stats(page)).transport, { timeout: 40_000 }).toMatch(/gateway|http/i)
   expect((await stats(page)).fromServers).toBeGreaterThan(0)
 })
 
-test('a gateway without blocks: the node serves', async ({ page, proxy, library }) => {
-  proxy.rules.push(fault.missing(/^\/ipfs\//))
+test('a gateway without blocks: the node serves', async ({ page, meddler, library }) => {
+  meddler.rules.push(fault.missing(/^\/ipfs\//))
   const { id, stream, path } = library.works[NAME]
-  await play(page, proxy.origin, id)
+  await play(page, meddler.origin, id)
   await reaches(page, 1)
   expect((await fetchedSha256(page, stream)).sha256).toBe(await sha256File(path))
 })
 
-test('a gateway that drops connections: the node serves', async ({ page, proxy, library }) => {
-  proxy.rules.push(fault.drop(/^\/ipfs\//))
-  await play(page, proxy.origin, library.works[NAME].id)
+test('a gateway that drops connections: the node serves', async ({ page, meddler, library }) => {
+  meddler.rules.push(fault.drop(/^\/ipfs\//))
+  await play(page, meddler.origin, library.works[NAME].id)
   await reaches(page, 1)
 })
 
-test('a gateway that never answers: the node serves', async ({ page, proxy, library }) => {
+test('a gateway that never answers: the node serves', async ({ page, meddler, library }) => {
   const never = gate()
-  proxy.rules.push(fault.hold(/^\/ipfs\//, never.opened))
-  await play(page, proxy.origin, library.works[NAME].id)
+  meddler.rules.push(fault.hold(/^\/ipfs\//, never.opened))
+  await play(page, meddler.origin, library.works[NAME].id)
   await reaches(page, 1)
   never.open()
 })
 
-test('no source has the film: an error that says what was tried, and a retry that plays once one has', async ({ page, proxy, library }) => {
-  proxy.addrs = () => []
-  proxy.rules.push(fault.missing(/^\/ipfs\//))
-  await page.goto(`${proxy.origin}/w/${library.works[NAME].id}`)
+test('no source has the film: an error that says what was tried, and a retry that plays once one has', async ({ page, meddler, library }) => {
+  meddler.addrs = () => []
+  meddler.rules.push(fault.missing(/^\/ipfs\//))
+  await page.goto(`${meddler.origin}/w/${library.works[NAME].id}`)
   const panel = page.getByTestId('error')
   await expect(panel).toBeVisible({ timeout: 40_000 })
-  proxy.rules.length = 0
+  meddler.rules.length = 0
   await panel.getByRole('button', { name: /again|retry/i }).click()
   await startFilm(page)
   await reaches(page, 1)
 })
 
-test('the node is not waited for: the first frame comes while its script is held back', async ({ page, proxy, library }) => {
+test('the node is not waited for: the first frame comes while its script is held back', async ({ page, meddler, library }) => {
   const later = gate()
-  proxy.rules.push(fault.hold(/^\/node-/, later.opened))
-  await play(page, proxy.origin, library.works[NAME].id)
+  meddler.rules.push(fault.hold(/^\/node-/, later.opened))
+  await play(page, meddler.origin, library.works[NAME].id)
   later.open()
   await expect.poll(async () => (await stats(page)).transport, { timeout: 40_000 }).toBe('webtransport')
 })
 
 test('every block is asked of the gateway at most twice in one play', async ({ page, library }) => {
-  const proxy = await FaultProxy.create(library.relay.origin)
-  proxy.addrs = () => []
+  const meddler = await FaultProxy.create(library.relay.origin)
+  meddler.addrs = () => []
   const { stream, path } = library.works[NAME]
-  await controlled(page, proxy.origin)
+  await controlled(page, meddler.origin)
   expect((await fetchedSha256(page, stream)).sha256).toBe(await sha256File(path))
   const asked = new Map()
-  for (const { path: url, method } of proxy.seen) {
+  for (const { path: url, method } of meddler.seen) {
     if (method === 'GET' && url.startsWith('/ipfs/')) asked.set(url, (asked.get(url) ?? 0) + 1)
   }
   for (const [url, times] of asked) expect(times, url).toBeLessThanOrEqual(2)
-  await proxy.close()
+  await meddler.close()
 })

@@ -115,6 +115,10 @@ test('says where the bytes came from', async ({ page, library }) => {
 })
 
 test('reaches WebTransport, the first rung', async ({ page, library }) => {
-  await play(page, library.relay.origin, library.works['MP4 with the index first'].id)
-  await expect.poll(async () => (await stats(page)).transport).toMatch(/webtransport/i)
+  // On a machine busy with something else a dial may take longer than the node waits; it then rightly takes the next
+  // rung and stays there. Another visit is another dial.
+  await expect(async () => {
+    await play(page, library.relay.origin, library.works['MP4 with the index first'].id)
+    await expect.poll(async () => (await stats(page)).transport, { timeout: 10_000 }).toBe('webtransport')
+  }).toPass({ timeout: 60_000 })
 })

@@ -163,11 +163,11 @@ test('other methods and unknown files get a 4xx that says why', async ({ page, l
   }
 })
 
-test('a reader that stops early stops the fetching', async ({ page, library, proxy }) => {
-  proxy.addrs = () => []
+test('a reader that stops early stops the fetching', async ({ page, library, meddler }) => {
+  meddler.addrs = () => []
   const { stream } = library.works['50 MB MP4']
-  await controlled(page, proxy.origin)
-  const before = proxy.sent(/^\/ipfs\//)
+  await controlled(page, meddler.origin)
+  const before = meddler.sent(/^\/ipfs\//)
   await page.evaluate(async (url) => {
     const reader = (await fetch(url)).body.getReader()
     await reader.read()
@@ -176,12 +176,12 @@ test('a reader that stops early stops the fetching', async ({ page, library, pro
   // What was under way may end; then a whole request for the page passes without one more block.
   await expect
     .poll(async () => {
-      const blocks = proxy.seen.length
+      const blocks = meddler.seen.length
       await page.evaluate(() => fetch('/api/v1/node', { cache: 'no-store' }).then((answer) => answer.text()))
-      return proxy.seen.slice(blocks).some(({ path }) => path.startsWith('/ipfs/'))
+      return meddler.seen.slice(blocks).some(({ path }) => path.startsWith('/ipfs/'))
     })
     .toBe(false)
-  expect(proxy.sent(/^\/ipfs\//) - before).toBeLessThan(25_000_000)
+  expect(meddler.sent(/^\/ipfs\//) - before).toBeLessThan(25_000_000)
 })
 
 async function ask(page, url, method, headers) {
