@@ -59,6 +59,7 @@ function problem(status, title, detail) {
       'content-type': 'application/problem+json',
       'x-content-type-options': 'nosniff',
       'content-security-policy': "sandbox; default-src 'none'",
+      'cross-origin-resource-policy': 'same-origin',
     },
   });
 }

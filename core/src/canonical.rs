@@ -32,6 +32,9 @@ pub enum CodecError {
     /// Not DAG-CBOR, or not the expected shape; the field where reading stopped.
     #[error("malformed at {0:?}")]
     Malformed(&'static str),
+    /// A version of the format this code does not know.
+    #[error("version {0}; this program reads version 1, so update it")]
+    Version(u64),
     /// The value is fine, but another encoding of it is the canonical one.
     #[error("not the canonical encoding")]
     NotCanonical,
@@ -170,6 +173,14 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn number(&mut self) -> Result<u64, CodecError> {
         self.0.u64().map_err(|_| CodecError::Malformed("a number"))
+    }
+
+    /// The version number every block of ours begins with.
+    pub(crate) fn version(&mut self, known: u32) -> Result<(), CodecError> {
+        match self.key("v")?.number()? {
+            version if version == u64::from(known) => Ok(()),
+            other => Err(CodecError::Version(other)),
+        }
     }
 
     pub(crate) fn flag(&mut self) -> Result<bool, CodecError> {

@@ -15,9 +15,6 @@ pub use crate::canonical::CodecError;
 /// Format version this code reads and writes.
 pub const VERSION: u32 = 1;
 
-/// What the reader calls a version it does not know.
-const OTHER_VERSION: &str = "v";
-
 /// Longest card, in bytes.
 pub const MAX_CARD_LEN: usize = 32 * 1024;
 
@@ -83,11 +80,8 @@ pub struct Card {
 #[derive(Debug, thiserror::Error)]
 pub enum CardError {
     /// Not canonical DAG-CBOR of the card's shape.
-    #[error("card is not well-formed")]
-    Codec(#[source] CodecError),
-    /// A version this code does not know.
-    #[error("the card is of a later version than this program reads (1), so update it")]
-    Version,
+    #[error("card is not well-formed: {0}")]
+    Codec(#[from] CodecError),
     /// No title.
     #[error("a work needs a title")]
     NoTitle,
@@ -117,15 +111,6 @@ pub enum CardError {
     /// Not signed by the work's creator.
     #[error("the card is not signed by the work's creator")]
     Signature,
-}
-
-impl From<CodecError> for CardError {
-    fn from(error: CodecError) -> Self {
-        match error {
-            CodecError::Malformed(OTHER_VERSION) => Self::Version,
-            error => Self::Codec(error),
-        }
-    }
 }
 
 impl Card {
@@ -235,9 +220,7 @@ impl Encoded {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
         reader.map()?;
-        if reader.key("v")?.number()? != u64::from(VERSION) {
-            return Err(CodecError::Malformed(OTHER_VERSION));
-        }
+        reader.version(VERSION)?;
         let seq = reader.key("seq")?.number()?;
         let sig = if reader.optional("sig") {
             Some(reader.array()?)

@@ -19,9 +19,6 @@ pub use crate::canonical::CodecError;
 /// Format version this code reads and writes.
 pub const VERSION: u32 = 1;
 
-/// What the reader calls a version it does not know.
-const OTHER_VERSION: &str = "v";
-
 /// Most files in a work.
 pub const MAX_FILES: usize = 256;
 
@@ -102,11 +99,8 @@ pub struct Manifest {
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// Not canonical DAG-CBOR of the manifest's shape; unknown media types and paths among it.
-    #[error("manifest is not well-formed")]
-    Codec(#[source] CodecError),
-    /// A version this code does not know.
-    #[error("the manifest is of a later version than this program reads (1), so update it")]
-    Version,
+    #[error("manifest is not well-formed: {0}")]
+    Codec(#[from] CodecError),
     /// No file, or more than [`MAX_FILES`].
     #[error("a work has 1 to 256 files, not {0}")]
     FileCount(usize),
@@ -130,15 +124,6 @@ pub enum ManifestError {
     /// The creator did not sign this.
     #[error("the manifest is not signed by its creator")]
     Signature,
-}
-
-impl From<CodecError> for ManifestError {
-    fn from(error: CodecError) -> Self {
-        match error {
-            CodecError::Malformed(OTHER_VERSION) => Self::Version,
-            error => Self::Codec(error),
-        }
-    }
 }
 
 impl Manifest {
@@ -325,9 +310,7 @@ impl Encoded {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
         reader.map()?;
-        if reader.key("v")?.number()? != u64::from(VERSION) {
-            return Err(CodecError::Malformed(OTHER_VERSION));
-        }
+        reader.version(VERSION)?;
         let sig = if reader.optional("sig") {
             Some(reader.array()?)
         } else {
@@ -605,6 +588,22 @@ mod tests {
                 "{to}"
             );
         }
+    }
+
+    #[test]
+    fn a_later_version_is_told_from_a_foreign_map() {
+        let mut later = signed().bytes().to_vec();
+        // a7 61 76 01: a map, its first key "v", version 1.
+        later[3] = 2;
+        assert!(matches!(
+            Manifest::decode(&later),
+            Err(ManifestError::Codec(CodecError::Version(2)))
+        ));
+        let foreign = [0xa1, 0x61, b'x', 0x01];
+        assert!(matches!(
+            Manifest::decode(&foreign),
+            Err(ManifestError::Codec(CodecError::Malformed("v")))
+        ));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! # Invariants
 //!
 //! - A byte reaches the player only from a chunk whose hash the manifest's pages promise.
-//! - Neither a key nor plaintext is stored, logged or sent anywhere but to the player.
+//! - Neither plaintext nor a paid work's key is stored, logged or sent anywhere but to the player.
 //! - libp2p and Leptos are never compiled into this crate.
 
 mod blocks;

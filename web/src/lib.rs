@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //!
-//! - No key and no plaintext goes through [`store`]: it holds sealed chunks and public blocks.
+//! - No plaintext and no paid work's key goes through [`store`]: it holds sealed chunks and public blocks.
 //! - Everything here runs on the thread that made it; nothing is `Send`.
 
 pub mod store;

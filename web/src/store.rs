@@ -40,7 +40,8 @@ pub enum StoreError {
     Backend(String),
 }
 
-/// A place for sealed chunks and public blocks. It never sees a key, so it can never leak plaintext.
+/// A place for sealed chunks and public blocks. It is handed neither plaintext nor a paid work's key.
+/// (A free work's manifest tells its key to everybody, and is stored like any manifest.)
 ///
 /// The futures are not `Send`: each worker owns its store on its only thread. Code that wants
 /// `Send` belongs in the relay, which does not use this trait.
