@@ -277,6 +277,8 @@ fn tls(
         (None, None) if settings.domain.is_empty() => Ok(None),
         (None, None) => {
             let cache = store.root().join(ACME);
+            // The ACME crate writes the account's and the certificate's keys there.
+            private_folder(&cache)?;
             Ok(Some(Tls::from_acme(settings, cache, stop.clone())?))
         }
         _ => Err(ServeError::HalfATls),
@@ -297,6 +299,17 @@ fn p2p_config(settings: &Serve, store: &Store) -> Result<p2p::Config, ServeError
     }
     config.limits.established = settings.p2p_max_connections.max(1);
     Ok(config)
+}
+
+/// Makes a folder that only we can look into.
+fn private_folder(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)))
+        .map_err(|error| StoreError::at(path, error))
 }
 
 async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ServeError> {

@@ -50,6 +50,7 @@ pub struct Draft {
 /// Writes blocks for a [`Draft`]; clones may write from several threads.
 #[derive(Debug, Clone)]
 pub struct Writer {
+    root: PathBuf,
     folder: PathBuf,
     next: Arc<AtomicU64>,
 }
@@ -73,7 +74,11 @@ impl Writer {
     pub fn write(&self, bytes: &[u8]) -> Result<Written, StoreError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.join(number.to_string());
-        blocks::write_new(&path, bytes)?;
+        blocks::write_new(&path, bytes).map_err(|error| match error {
+            // The person knows the data folder, not our names in it.
+            StoreError::Full(_) => StoreError::Full(self.root.clone()),
+            other => other,
+        })?;
         Ok(Written {
             digest: Digest::of(bytes),
             len: bytes.len() as u64,
@@ -116,6 +121,7 @@ impl Draft {
     /// A handle that writes blocks of this draft.
     pub fn writer(&self) -> Writer {
         Writer {
+            root: self.store.root().into(),
             folder: self.folder.clone(),
             next: self.next.clone(),
         }
@@ -202,10 +208,11 @@ impl Drop for Draft {
         if self.finished {
             return;
         }
+        // The files first: on a full disk the database needs their space to forget the rest.
+        fs::remove_dir_all(&self.folder).ok();
         if let Err(error) = gc::abandon(&self.store, &self.lease) {
             tracing::warn!(%error, "left-overs of an ended publish stay until `sluice gc`");
         }
-        fs::remove_dir_all(&self.folder).ok();
     }
 }
 
