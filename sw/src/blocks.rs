@@ -8,7 +8,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     rc::Rc,
 };
 
@@ -68,6 +68,12 @@ impl Want {
     }
 }
 
+/// Most blocks held in memory after their delivery: 4 MiB of chunks.
+///
+/// Players ask for the same chunk several times in a row (a probe, the index, the first frame),
+/// faster than it is written to the store.
+const MAX_RECENT: usize = 16;
+
 /// Verified bytes and where they came from, or what each source said.
 pub(crate) type Found = Result<(Rc<Vec<u8>>, Origin), Vec<Attempt>>;
 
@@ -83,6 +89,8 @@ pub(crate) struct Blocks {
     /// Fetches under way. An entry goes when its fetch ends, so this is bounded by the readers'
     /// windows.
     flights: RefCell<HashMap<Digest, (u64, WeakShared<Flight>)>>,
+    /// What was delivered last, the newest at the back.
+    recent: RefCell<VecDeque<(Digest, Rc<Vec<u8>>)>>,
     /// Tells a flight from a cancelled one for the same block.
     flown: Cell<u64>,
 }
@@ -93,14 +101,37 @@ impl Blocks {
             store,
             node,
             flights: RefCell::default(),
+            recent: RefCell::default(),
             flown: Cell::new(0),
         }
     }
 
     /// One block. Dropping the future of the last who waits cancels the fetch.
     pub(crate) async fn obtain(self: &Rc<Self>, want: Want, urgency: Urgency) -> Found {
+        if let Some(bytes) = self.recall(&want.digest) {
+            return Ok((bytes, Origin::Store));
+        }
         let flight = self.join(want, urgency);
-        flight.await
+        let found = flight.await;
+        if let Ok((bytes, _)) = &found {
+            self.remember(want.digest, Rc::clone(bytes));
+        }
+        found
+    }
+
+    fn recall(&self, digest: &Digest) -> Option<Rc<Vec<u8>>> {
+        let recent = self.recent.borrow();
+        let known = recent.iter().find(|(known, _)| known == digest);
+        known.map(|(_, bytes)| Rc::clone(bytes))
+    }
+
+    fn remember(&self, digest: Digest, bytes: Rc<Vec<u8>>) {
+        let mut recent = self.recent.borrow_mut();
+        recent.retain(|(known, _)| *known != digest);
+        if recent.len() == MAX_RECENT {
+            recent.pop_front();
+        }
+        recent.push_back((digest, bytes));
     }
 
     fn join(self: &Rc<Self>, want: Want, urgency: Urgency) -> Shared<Flight> {
