@@ -86,6 +86,14 @@ pub enum FetchError {
     /// A chunk does not open.
     #[error(transparent)]
     Chunk(#[from] OpenError),
+    /// A chunk that is not as long as the manifest's lengths ask for.
+    #[error("chunk {chunk} of file {file} has the wrong length; its creator made the work wrongly")]
+    ChunkLength {
+        /// The file.
+        file: FileIndex,
+        /// The chunk.
+        chunk: ChunkIndex,
+    },
     /// A work that needs a right.
     #[error("work {0} is not free; watch it in a browser with a wallet")]
     NotFree(ContentId),
@@ -360,6 +368,10 @@ async fn write_file(
         let mut plain = stream::iter(chunks)
             .map(|(chunk, digest)| async move {
                 let sealed = source.block(digest.raw()).await?;
+                // The key opens it at this place, but only the layout says how long it must be.
+                if sealed.len() as u64 != layout.sealed_len(chunk) {
+                    return Err(FetchError::ChunkLength { file, chunk });
+                }
                 open(
                     sealed,
                     Place {
