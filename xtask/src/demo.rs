@@ -30,7 +30,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
     let sluice = build::all(context)?;
     let dir = context.local().join("demo");
     let data = dir.join("data");
-    fs::create_dir_all(&data).with_context(|| format!("cannot create {}", data.display()))?;
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     publish_missing(context, &sluice, &dir, &data)?;
 
     let port = free_port()?;
@@ -47,7 +47,11 @@ pub(crate) fn run(context: &Context) -> Result<()> {
 
 /// Makes and publishes each clip the data folder does not list yet, so a run that was killed repeats nothing.
 fn publish_missing(context: &Context, sluice: &Path, dir: &Path, data: &Path) -> Result<()> {
-    let listed = run::output(context.command(sluice).arg("list").arg("--data").arg(data))?;
+    let listed = if data.exists() {
+        run::output(context.command(sluice).arg("list").arg("--data").arg(data))?
+    } else {
+        String::new()
+    };
     let missing: Vec<&Clip> = CLIPS
         .iter()
         .filter(|clip| !listed.contains(clip.title))
