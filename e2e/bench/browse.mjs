@@ -6,8 +6,9 @@
 import { openProfile } from '../lib/chromium.mjs'
 import { media } from '../lib/media.mjs'
 import { Relay } from '../lib/relay.mjs'
+import { countStored, isShellKept } from '../lib/store.mjs'
 import { playerPage, serveFiles } from './http.mjs'
-import { visit, within } from './visit.mjs'
+import { until, visit, within } from './visit.mjs'
 import { seed, startTracker, torrentPage, webtorrentPages } from './webtorrent.mjs'
 
 /** Where the seek goes, in seconds of a film of 60. */
@@ -122,16 +123,7 @@ async function settled(page) {
     }),
     'no service worker took control',
   )
-  await page.waitForFunction(
-    async () => {
-      for (const name of await caches.keys()) {
-        if (await (await caches.open(name)).match('/')) return true
-      }
-      return false
-    },
-    undefined,
-    { timeout: 30_000 },
-  )
+  await until(page, isShellKept, (kept) => kept, 'the shell was not kept')
   await page.waitForFunction(
     () => document.querySelector('[data-testid=stats]')?.dataset.transport === 'webtransport',
     undefined,
@@ -153,26 +145,7 @@ async function whole(page, relay, id) {
   await storedChunks(page, Math.ceil(files[0].len / 262_144))
 }
 
-/** Resolves once the browser's database holds at least `count` more entries of chunk size than none. */
+/** Resolves once the browser's database holds `count` chunks. */
 export async function storedChunks(page, count) {
-  await page.waitForFunction(
-    async (wanted) => {
-      const promised = (request) =>
-        new Promise((resolve, reject) => {
-          request.onsuccess = () => resolve(request.result)
-          request.onerror = () => reject(request.error)
-        })
-      let most = 0
-      for (const { name } of await indexedDB.databases()) {
-        const database = await promised(indexedDB.open(name))
-        for (const store of database.objectStoreNames) {
-          most = Math.max(most, await promised(database.transaction(store).objectStore(store).count()))
-        }
-        database.close()
-      }
-      return most >= wanted
-    },
-    count,
-    { timeout: 60_000, polling: 20 },
-  )
+  await until(page, countStored, (stored) => stored >= count, `${count} chunks were not stored`)
 }

@@ -53,6 +53,15 @@ export async function within(promise, what, ms = PATIENCE_MS) {
   }
 }
 
+/** Looks into the page every 25 ms until `holds` of what `look` finds there. */
+export async function until(page, look, holds, what) {
+  const giveUpAt = performance.now() + PATIENCE_MS
+  while (!holds(await page.evaluate(look))) {
+    if (performance.now() > giveUpAt) throw new Error(`${what} within ${PATIENCE_MS / 1000} s`)
+    await new Promise((resolve) => setTimeout(resolve, 25))
+  }
+}
+
 function epochNow() {
   return performance.timeOrigin + performance.now()
 }

@@ -106,12 +106,17 @@ export class FaultProxy {
   }
 
   #ask(request, plain) {
-    // A body that is to be changed must come as it is, not compressed.
-    const encoding = plain ? 'identity' : (request.headers['accept-encoding'] ?? 'identity')
+    const headers = { ...request.headers }
+    if (plain) {
+      // A body that is to be changed must come, and come as it is.
+      headers['accept-encoding'] = 'identity'
+      delete headers['if-none-match']
+      delete headers['if-modified-since']
+    }
     return new Promise((resolve, reject) => {
       const onward = httpRequest(
         `${this.#target}${request.url}`,
-        { method: request.method, headers: { ...request.headers, 'accept-encoding': encoding }, agent: this.#agent },
+        { method: request.method, headers, agent: this.#agent },
         resolve,
       )
       onward.on('error', reject)

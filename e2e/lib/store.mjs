@@ -1,4 +1,4 @@
-// Looks into a page's IndexedDB from outside, without knowing its layout: every byte string of a stored value.
+// Looks into what a page's origin has stored, from outside and without knowing its layout.
 
 /** `[{database, store, key, base64}]`: every byte string of at least `min` bytes, as the page's origin has it stored; binary keys in hex. */
 export async function storedBytes(page, min = 1) {
@@ -38,4 +38,31 @@ export async function storedBytes(page, min = 1) {
     }
     return found
   }, min)
+}
+
+/** Whether the app's shell is in a cache. Runs inside the page; refers to nothing outside itself. */
+export async function isShellKept() {
+  for (const name of await caches.keys()) {
+    const paths = (await (await caches.open(name)).keys()).map(({ url }) => new URL(url).pathname)
+    if (paths.includes('/') && paths.some((path) => path.endsWith('.wasm'))) return true
+  }
+  return false
+}
+
+/** Entries in the fullest object store of the origin. Runs inside the page; refers to nothing outside itself. */
+export async function countStored() {
+  const promised = (request) =>
+    new Promise((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result)
+      request.onerror = () => reject(request.error)
+    })
+  let most = 0
+  for (const { name } of await indexedDB.databases()) {
+    const database = await promised(indexedDB.open(name))
+    for (const store of database.objectStoreNames) {
+      most = Math.max(most, await promised(database.transaction(store).objectStore(store).count()))
+    }
+    database.close()
+  }
+  return most
 }

@@ -8,6 +8,7 @@ import { FaultProxy } from '../lib/fault-proxy.mjs'
 import { CHUNK_LEN, media, noise, paddedMp4, paddedWebm } from '../lib/media.mjs'
 import { CHROMIUM } from '../lib/paths.mjs'
 import { Relay } from '../lib/relay.mjs'
+import { isShellKept } from '../lib/store.mjs'
 
 export { expect }
 
@@ -121,13 +122,7 @@ export async function becomesControlled(page) {
 
 /** Resolves once the service worker keeps the app's shell: from then on the pages open without the relay. */
 export async function shellKept(page) {
-  await page.waitForFunction(async () => {
-    for (const name of await caches.keys()) {
-      const paths = (await (await caches.open(name)).keys()).map(({ url }) => new URL(url).pathname)
-      if (paths.includes('/') && paths.some((path) => path.endsWith('.wasm'))) return true
-    }
-    return false
-  })
+  await expect.poll(() => page.evaluate(isShellKept)).toBe(true)
 }
 
 /** SHA-256 and length of what a fetch from inside the page delivers. */
