@@ -51,6 +51,7 @@ pub struct Cli {
 /// Settings of every command.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[command(next_help_heading = "For every command")]
 pub struct Common {
     /// The data folder
     #[arg(

@@ -6,6 +6,7 @@ mod bad_input;
 mod crash;
 mod gateway;
 mod harness;
+mod manual;
 mod pages;
 mod publish;
 mod serve;
