@@ -283,7 +283,7 @@ pub fn sentence(message: &str) -> String {
     } else {
         "."
     };
-    format!("{}{}{end}", first.to_uppercase(), letters.as_str())
+    format!("{}{}{end}", first.to_ascii_uppercase(), letters.as_str())
 }
 
 #[cfg(test)]

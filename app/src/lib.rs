@@ -17,9 +17,5 @@ pub mod shortcut;
 pub mod stage;
 pub mod traffic;
 #[cfg(target_arch = "wasm32")]
-#[expect(
-    unreachable_pub,
-    reason = "`#[component]` writes its own `pub` into private modules"
-)]
 pub mod ui;
 pub mod work;

@@ -1,7 +1,7 @@
 //! The pages: a frame with header, notices and one page, chosen by the path.
 //!
-//! Of the router only history and links are used. Its route tables would cost the shell more than all pages
-//! together, and five paths fit one `match` (see [`crate::route`]).
+//! Of Leptos, signals, effects and the history of its router are used; why elements are made in [`view`] stands
+//! there. Five paths fit one `match` (see [`crate::route`]), so no route table is needed.
 
 mod api;
 mod dom;
@@ -15,26 +15,18 @@ mod panel;
 mod prefs;
 mod settings_page;
 mod storage;
+mod view;
 mod watch;
 mod worker;
 
 use leptos::prelude::*;
-use leptos_router::{
-    components::Router,
-    hooks::use_location,
-    location::{BrowserUrl, LocationProvider},
-};
+use leptos_router::location::{BrowserUrl, LocationProvider};
 use wasm_bindgen::JsCast;
 
 use self::{
-    frame::{Footer, Header, UpdateNotice},
-    home::Home,
     node::Node,
-    node_page::NodePage,
-    panel::FailurePanel,
     prefs::Prefs,
-    settings_page::SettingsPage,
-    watch::Watch,
+    view::{El, effect, el, link},
     worker::{State, Worker},
 };
 use crate::{failure::Failure, route::Route};
@@ -42,13 +34,27 @@ use crate::{failure::Failure, route::Route};
 /// The id of the element that the skip link and every change of page put the focus on.
 const MAIN: &str = "main";
 
+/// What every page may need; there is one of each.
+#[derive(Clone, Copy)]
+struct App {
+    prefs: Prefs,
+    worker: Worker,
+    node: Node,
+}
+
 /// Puts the pages into the document.
 pub fn mount() {
     std::panic::set_hook(Box::new(|panic| {
         web_sys::console::error_1(&panic.to_string().into());
         say_so();
     }));
-    mount_to_body(App);
+    // Leptos sets up its tasks and the owner of everything here; the elements come from `view`.
+    leptos::mount::mount_to_body(|| {
+        let body = document().body().expect("index.html has a body");
+        for part in pages() {
+            let _ = body.append_child(part.element());
+        }
+    });
     if let Some(boot) = document().get_element_by_id("boot") {
         boot.remove();
     }
@@ -64,55 +70,54 @@ fn say_so() {
     }
 }
 
-#[component]
-fn App() -> impl IntoView {
-    provide_context(Prefs::load());
-    provide_context(Worker::start());
-    provide_context(Node::new());
-    view! {
-        <Router>
-            // Left to the browser, which moves the focus too; the router would only scroll.
-            <a class="skip" rel="external" href="#main">"Skip to the content"</a>
-            <Header/>
-            <main id=MAIN tabindex="-1">
-                <Page/>
-            </main>
-            <Footer/>
-            <UpdateNotice/>
-        </Router>
-    }
-}
-
-#[component]
-fn Page() -> impl IntoView {
-    let location = use_location();
-    let history = expect_context::<BrowserUrl>();
-    let worker = Worker::here();
-    let route = Memo::new(move |_| location.pathname.with(|path| Route::parse(path)));
-    Effect::new(move |before: Option<()>| {
-        location.pathname.track();
-        // Tells the router that the page is there, so that it pushes the address and scrolls up.
+fn pages() -> [El; 5] {
+    let prefs = Prefs::load();
+    let worker = Worker::start();
+    let app = App {
+        prefs,
+        worker,
+        node: Node::new(prefs, worker),
+    };
+    let history = BrowserUrl::new().expect("a page has an address");
+    history.init(None);
+    let url = history.as_url().clone();
+    let path = Memo::new(move |_| url.with(|url| url.path().to_owned()));
+    let mut first = true;
+    effect(move || {
+        path.track();
+        // Tells the history that the page is there, so that it pushes the address and scrolls up.
         history.ready_to_complete();
-        if before.is_some() {
+        if !std::mem::take(&mut first) {
             dom::focus(MAIN);
         }
     });
-    let absent = Memo::new(move |_| match worker.state.get() {
-        State::Absent(reason) => Some(reason),
-        State::Starting | State::Controlling | State::Failed(_) => None,
-    });
-    move || match (route.get(), absent.get()) {
-        (Route::Home | Route::Watch(_), Some(reason)) => {
+    let absent = Memo::new(move |_| matches!(worker.state.get(), State::Absent(_)));
+    [
+        // Left to the browser, which moves the focus too; the history would only scroll.
+        link("skip", "#main", "Skip to the content").attr("rel", "external"),
+        frame::header(path),
+        el("main")
+            .attr("id", MAIN)
+            .attr("tabindex", "-1")
+            .dynamic(move || Some(page(app, Route::parse(&path.get()), absent.get()))),
+        frame::footer(),
+        frame::update_notice(worker),
+    ]
+}
+
+fn page(app: App, route: Route, absent: bool) -> El {
+    match (route, app.worker.state.get_untracked()) {
+        (Route::Home | Route::Watch(_), State::Absent(reason)) if absent => {
             dom::set_title(None);
-            view! { <FailurePanel failure=Failure::NoWorker(reason)/> }.into_any()
+            panel::failure(&Failure::NoWorker(reason), None)
         }
-        (Route::Home, None) => view! { <Home/> }.into_any(),
-        (Route::Watch(id), None) => view! { <Watch id/> }.into_any(),
-        (Route::Node, _) => view! { <NodePage/> }.into_any(),
-        (Route::Settings, _) => view! { <SettingsPage/> }.into_any(),
+        (Route::Home, _) => home::page(app),
+        (Route::Watch(id), _) => watch::page(app, id),
+        (Route::Node, _) => node_page::page(app),
+        (Route::Settings, _) => settings_page::page(app),
         (Route::Missing(path), _) => {
             dom::set_title(Some("No such page"));
-            view! { <FailurePanel failure=Failure::NoPage { path }/> }.into_any()
+            panel::failure(&Failure::NoPage { path }, None)
         }
     }
 }

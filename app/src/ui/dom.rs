@@ -99,10 +99,3 @@ pub(crate) fn message(error: &JsValue) -> String {
             .unwrap_or_else(|| "the browser gave no reason".to_owned()),
     }
 }
-
-/// Repeats until the page that asked for it goes away.
-pub(crate) fn every(period: std::time::Duration, run: impl Fn() + 'static) {
-    if let Ok(timer) = set_interval_with_handle(run, period) {
-        on_cleanup(move || timer.clear());
-    }
-}

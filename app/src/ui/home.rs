@@ -1,17 +1,18 @@
 //! The library: a grid of works, newest first, that grows as one scrolls; and what this device has stored when
 //! the relay does not answer.
 
-use leptos::{html, prelude::*};
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
+
+use leptos::prelude::*;
 use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
 
 use super::{
+    App,
     api::{self, Work},
-    dom,
-    node::Node,
-    panel::FailurePanel,
-    storage,
+    dom, panel, storage,
+    view::{El, button, el, text},
 };
 use crate::{failure::Failure, format, route};
 
@@ -20,6 +21,9 @@ const MAX_SHOWN: usize = 2_000;
 
 /// Distance below the window, in pixels, at which the next page is asked for.
 const AHEAD: &str = "800px";
+
+/// Cards held for works that are on their way.
+const GHOSTS: usize = 8;
 
 /// Where the listing stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,48 +42,131 @@ enum Listing {
     Stored(Failure),
 }
 
+/// The grid and what fills it.
+#[derive(Clone)]
+struct Grid {
+    list: El,
+    shown: Rc<RefCell<BTreeSet<String>>>,
+    listing: RwSignal<Listing>,
+    /// Cards listen as long as the page is shown, also those made when an answer comes.
+    owner: Owner,
+}
+
 /// The page at `/`.
-#[component]
-pub(crate) fn Home() -> impl IntoView {
+pub(super) fn page(app: App) -> El {
     dom::set_title(None);
-    let works = RwSignal::new(Vec::<Work>::new());
+    app.node.start_when_idle(app.worker);
     let listing = RwSignal::new(Listing::Loading);
-    let load = Callback::new(move |cursor: Option<String>| {
-        listing.set(Listing::Loading);
-        spawn_local(async move { next_page(works, listing, cursor).await });
-    });
-    let again = Callback::new(move |()| {
-        works.set(Vec::new());
-        load.run(None);
-    });
-    load.run(None);
-    Node::here().start_when_idle();
-    let count = move || works.with(Vec::len);
-    view! {
-        <div class="heading">
-            <h1>"Library"</h1>
-            <p role="status">{move || summary(&listing.get(), count())}</p>
-        </div>
-        {move || match listing.get() {
-            Listing::Stored(failure) => view! { <Offline failure retry=again/> }.into_any(),
-            _ => ().into_any(),
-        }}
-        <ul class="grid">
-            <For each=move || works.get() key=|work| work.id.clone() children=|work| view! { <Card work/> }/>
-            {move || {
-                (listing.get() == Listing::Loading && count() == 0)
-                    .then(|| (0..8).map(|_| view! { <Ghost/> }).collect_view())
-            }}
-        </ul>
-        {move || match listing.get() {
-            Listing::Failed(failure) => view! { <FailurePanel failure retry=again/> }.into_any(),
-            Listing::More(cursor) => view! { <More cursor load/> }.into_any(),
-            Listing::End if count() == 0 => view! { <Empty/> }.into_any(),
-            Listing::Full => {
-                view! { <p class="more">"These are the newest 2,000 works. Older ones open by their link."</p> }.into_any()
+    let grid = Grid {
+        list: el("ul").class("grid"),
+        shown: Rc::default(),
+        listing,
+        owner: Owner::current().unwrap_or_default(),
+    };
+    grid.load(None);
+    let (counted, above, below) = (grid.clone(), grid.clone(), grid.clone());
+    let ghosts = move || {
+        let waits = listing.with(|listing| *listing == Listing::Loading) && below.count() == 0;
+        waits.then(|| {
+            el("ul")
+                .class("grid")
+                .attr("aria-hidden", "true")
+                .children((0..GHOSTS).map(|_| ghost()))
+        })
+    };
+    let list = grid.list.clone();
+    el("div")
+        .child(
+            el("div")
+                .class("heading")
+                .child(text("h1", "", "Library"))
+                .child(
+                    el("p")
+                        .attr("role", "status")
+                        .live_text(move || summary(&listing.get(), counted.count())),
+                ),
+        )
+        .dynamic(move || match listing.get() {
+            Listing::Stored(failure) => Some(offline(&failure, above.clone())),
+            _ => None,
+        })
+        .child(list)
+        .dynamic(ghosts)
+        .dynamic(move || match listing.get() {
+            Listing::Failed(failure) => {
+                let grid = grid.clone();
+                Some(panel::failure(
+                    &failure,
+                    Some(Box::new(move || grid.start_over())),
+                ))
             }
-            Listing::Loading | Listing::End | Listing::Stored(_) => ().into_any(),
-        }}
+            Listing::More(cursor) => Some(more(cursor, grid.clone())),
+            Listing::End if grid.count() == 0 => Some(empty()),
+            Listing::Full => Some(text(
+                "p",
+                "more",
+                "These are the newest 2,000 works. Older ones open by their link.",
+            )),
+            Listing::Loading | Listing::End | Listing::Stored(_) => None,
+        })
+}
+
+impl Grid {
+    fn count(&self) -> usize {
+        self.shown.borrow().len()
+    }
+
+    fn start_over(&self) {
+        self.list.element().set_text_content(None);
+        self.shown.borrow_mut().clear();
+        self.load(None);
+    }
+
+    fn load(&self, cursor: Option<String>) {
+        self.listing.set(Listing::Loading);
+        let grid = self.clone();
+        spawn_local(async move {
+            let state = grid.next_page(cursor).await;
+            // The page may be gone by now.
+            grid.listing.try_set(state);
+        });
+    }
+
+    async fn next_page(&self, cursor: Option<String>) -> Listing {
+        match api::works(cursor.as_deref()).await {
+            Ok(page) => {
+                let came = !page.works.is_empty();
+                self.show(page.works);
+                match page.next {
+                    _ if self.count() >= MAX_SHOWN => Listing::Full,
+                    // A cursor that leads to itself, or to nothing, would ask for ever.
+                    Some(next) if came && cursor.as_ref() != Some(&next) => Listing::More(next),
+                    _ => Listing::End,
+                }
+            }
+            Err(failure) if self.count() == 0 => match storage::works().await {
+                stored if stored.is_empty() => Listing::Failed(failure),
+                stored => {
+                    self.show(stored);
+                    Listing::Stored(failure)
+                }
+            },
+            Err(failure) => Listing::Failed(failure),
+        }
+    }
+
+    /// Appends works. One already shown (published while someone scrolled) is not shown twice.
+    fn show(&self, works: Vec<Work>) {
+        if self.listing.is_disposed() {
+            return;
+        }
+        self.owner.with(|| {
+            for work in works {
+                if self.count() < MAX_SHOWN && self.shown.borrow_mut().insert(work.id.clone()) {
+                    let _ = self.list.clone().child(card(work));
+                }
+            }
+        });
     }
 }
 
@@ -93,155 +180,112 @@ fn summary(listing: &Listing, count: usize) -> String {
     }
 }
 
-/// Appends a page. A work already shown (published while someone scrolled) is not shown twice.
-async fn next_page(works: RwSignal<Vec<Work>>, listing: RwSignal<Listing>, cursor: Option<String>) {
-    let state = match api::works(cursor.as_deref()).await {
-        Ok(page) => {
-            let grew = page.works.len();
-            works.update(|shown| {
-                for work in page.works {
-                    if shown.len() < MAX_SHOWN && shown.iter().all(|other| other.id != work.id) {
-                        shown.push(work);
-                    }
-                }
-            });
-            match page.next {
-                _ if works.with_untracked(Vec::len) >= MAX_SHOWN => Listing::Full,
-                // A cursor that leads to itself, or to nothing, would ask for ever.
-                Some(next) if grew > 0 && cursor.as_ref() != Some(&next) => Listing::More(next),
-                _ => Listing::End,
-            }
-        }
-        Err(failure) if works.with_untracked(Vec::is_empty) => match storage::works().await {
-            stored if stored.is_empty() => Listing::Failed(failure),
-            stored => {
-                works.try_set(stored);
-                Listing::Stored(failure)
-            }
-        },
-        Err(failure) => Listing::Failed(failure),
+/// One work of the grid.
+fn card(work: Work) -> El {
+    let title = if work.title.is_empty() {
+        "A work without a title"
+    } else {
+        &work.title
     };
-    // The page may be gone by now.
-    listing.try_set(state);
+    let initial = title.chars().next().unwrap_or(' ').to_string();
+    let made = if work.created_ms > 0 {
+        dom::day(work.created_ms)
+    } else {
+        String::new()
+    };
+    let several = if work.files > 1 {
+        format!(" · {}", format::counted(work.files, "file", "files"))
+    } else {
+        String::new()
+    };
+    let poster = el("div")
+        .class("poster")
+        .child(text("span", "blank", &initial).attr("aria-hidden", "true"));
+    let poster = poster.maybe(work.poster.map(picture));
+    el("li").child(
+        el("a")
+            .class("card")
+            .attr("data-testid", "work-card")
+            .attr("href", &route::watch(&work.id))
+            .child(poster.child(text("span", "tag", &format::bytes(work.bytes))))
+            .child(text("span", "title", title))
+            .child(text("span", "meta", &format!("{made}{several}"))),
+    )
 }
 
-/// One work of the grid.
-#[component]
-fn Card(work: Work) -> impl IntoView {
-    let title = if work.title.is_empty() {
-        "A work without a title".to_owned()
-    } else {
-        work.title
-    };
-    let initial: String = title
-        .chars()
-        .next()
-        .map(|first| first.to_uppercase().collect())
-        .unwrap_or_default();
-    let broken = RwSignal::new(work.poster.is_none());
-    let address = work.poster;
-    let made = (work.created_ms > 0).then(|| dom::day(work.created_ms));
-    view! {
-        <li>
-            <a class="card" data-testid="work-card" href=route::watch(&work.id)>
-                <div class="poster">
-                    {move || {
-                        if broken.get() {
-                            view! { <span class="blank" aria-hidden="true">{initial.clone()}</span> }.into_any()
-                        } else {
-                            view! {
-                                <img src=address.clone() alt="" loading="lazy" decoding="async" width="320" height="180"
-                                    on:error=move |_| broken.set(true)/>
-                            }
-                                .into_any()
-                        }
-                    }}
-                    <span class="tag">{format::bytes(work.bytes)}</span>
-                </div>
-                <span class="title">{title}</span>
-                <span class="meta">
-                    {made}
-                    {(work.files > 1).then(|| format!(" · {}", format::counted(work.files, "file", "files")))}
-                </span>
-            </a>
-        </li>
-    }
-    .into_any()
+/// A poster above the initial, which shows again if there is no picture after all.
+fn picture(address: String) -> El {
+    let picture = el("img")
+        .attr("alt", "")
+        .attr("loading", "lazy")
+        .attr("decoding", "async")
+        .attr("width", "320")
+        .attr("height", "180")
+        .attr("src", &address);
+    let broken = picture.element().clone();
+    picture.on("error", move |_| broken.remove())
 }
 
 /// A place held for a card.
-#[component]
-fn Ghost() -> impl IntoView {
-    view! {
-        <li class="ghost" aria-hidden="true">
-            <div class="poster"></div>
-            <div class="line"></div>
-            <div class="line short"></div>
-        </li>
-    }
-    .into_any()
+fn ghost() -> El {
+    el("li")
+        .class("ghost")
+        .child(el("div").class("poster"))
+        .child(el("div").class("line"))
+        .child(el("div").class("line short"))
 }
 
 /// Asks for the next page when it comes near the window; a button for those who do not scroll.
-#[component]
-fn More(cursor: String, load: Callback<Option<String>>) -> impl IntoView {
-    let button = NodeRef::<html::Button>::new();
-    let next = cursor.clone();
-    Effect::new(move |_| {
-        let Some(button) = button.get() else { return };
-        let next = next.clone();
-        let seen = Closure::<dyn FnMut(js_sys::Array)>::new(move |entries: js_sys::Array| {
-            let near = entries.iter().any(|entry| {
-                entry
-                    .unchecked_into::<web_sys::IntersectionObserverEntry>()
-                    .is_intersecting()
-            });
-            if near {
-                load.run(Some(next.clone()));
-            }
+fn more(cursor: String, grid: Grid) -> El {
+    let (next, seen_grid) = (cursor.clone(), grid.clone());
+    let button = button("button", "Show more", move |_| {
+        grid.load(Some(cursor.clone()))
+    });
+    let seen = Closure::<dyn FnMut(js_sys::Array)>::new(move |entries: js_sys::Array| {
+        let near = entries.iter().any(|entry| {
+            entry
+                .unchecked_into::<web_sys::IntersectionObserverEntry>()
+                .is_intersecting()
         });
-        let options = web_sys::IntersectionObserverInit::new();
-        options.set_root_margin(AHEAD);
-        // Without an observer there is still the button.
-        if let Ok(observer) =
-            web_sys::IntersectionObserver::new_with_options(seen.as_ref().unchecked_ref(), &options)
-        {
-            observer.observe(&button);
-            let kept = SendWrapper::new((observer, seen));
-            on_cleanup(move || kept.0.disconnect());
+        if near {
+            seen_grid.load(Some(next.clone()));
         }
     });
-    view! {
-        <div class="more">
-            <button type="button" class="button" node_ref=button on:click=move |_| load.run(Some(cursor.clone()))>
-                "Show more"
-            </button>
-        </div>
+    let options = web_sys::IntersectionObserverInit::new();
+    options.set_root_margin(AHEAD);
+    // Without an observer there is still the button.
+    if let Ok(observer) =
+        web_sys::IntersectionObserver::new_with_options(seen.as_ref().unchecked_ref(), &options)
+    {
+        observer.observe(button.element());
+        let kept = SendWrapper::new((observer, seen));
+        on_cleanup(move || kept.0.disconnect());
     }
-    .into_any()
+    el("div").class("more").child(button)
 }
 
 /// Nothing was published yet.
-#[component]
-fn Empty() -> impl IntoView {
-    view! {
-        <section class="panel">
-            <h1>"Nothing here yet"</h1>
-            <p>"This relay has no public works. Whoever runs it publishes one on its command line:"</p>
-            <p><code>"sluice publish film.mp4 --title \"My film\""</code></p>
-        </section>
-    }
-    .into_any()
+fn empty() -> El {
+    let how = "This relay has no public works. Whoever runs it publishes one on its command line:";
+    el("section")
+        .class("panel")
+        .child(text("h2", "", "Nothing here yet"))
+        .child(text("p", "", how))
+        .child(el("p").child(text(
+            "code",
+            "",
+            "sluice publish film.mp4 --title \"My film\"",
+        )))
 }
 
 /// The relay is away and this device has works.
-#[component]
-fn Offline(failure: Failure, retry: Callback<()>) -> impl IntoView {
-    view! {
-        <div class="notice" role="status">
-            <p>{failure.title()} ". These works are stored on this device and play without it."</p>
-            <button type="button" class="button" on:click=move |_| retry.run(())>"Try again"</button>
-        </div>
-    }
-    .into_any()
+fn offline(failure: &Failure, grid: Grid) -> El {
+    let says = format!(
+        "{}. These works are stored on this device and play without it.",
+        failure.title()
+    );
+    el("div")
+        .class("notice")
+        .child(text("p", "", &says))
+        .child(button("button", "Try again", move |_| grid.start_over()))
 }

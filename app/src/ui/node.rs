@@ -24,6 +24,7 @@ use super::{
     gate::Gate,
     lock::{self, Mode},
     prefs::Prefs,
+    view::{after, effect},
     worker::{State, Worker},
 };
 use crate::settings::NodeMode;
@@ -52,7 +53,7 @@ pub(crate) struct Node {
 
 impl Node {
     /// A node that is not loaded. Call once, at the root, after [`Prefs`] and [`Worker`].
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(prefs: Prefs, worker: Worker) -> Self {
         let node = Self {
             status: RwSignal::new(NodeStatus::default()),
             started: RwSignal::new(false),
@@ -60,22 +61,16 @@ impl Node {
             online: Gate::new(),
             port: StoredValue::new(None),
             channel: StoredValue::new(None),
-            prefs: Prefs::here(),
-            worker: Worker::here(),
+            worker,
+            prefs,
         };
-        let worker = node.worker;
-        Effect::new(move |_| {
+        effect(move || {
             worker.wants_node.track();
             if worker.state.with(|state| *state == State::Controlling) {
                 node.hand_to(worker);
             }
         });
         node
-    }
-
-    /// The node of this page.
-    pub(crate) fn here() -> Self {
-        expect_context()
     }
 
     /// Sees to it that a node runs in this browser, unless the reader chose against it.
@@ -101,15 +96,11 @@ impl Node {
     }
 
     /// Starts the node, and has the pages stored, once nothing else is going on.
-    pub(crate) fn start_when_idle(self) {
-        let worker = Worker::here();
-        let idle = move || {
+    pub(crate) fn start_when_idle(self, worker: Worker) {
+        after(IDLE, move || {
             self.start();
             worker.keep_shell();
-        };
-        if let Ok(timer) = set_timeout_with_handle(idle, IDLE) {
-            on_cleanup(move || timer.clear());
-        }
+        });
     }
 
     /// Starts the node and waits until it has a relay; `false` if it has none in so many milliseconds, or is

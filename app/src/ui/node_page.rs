@@ -2,50 +2,52 @@
 
 use std::time::Duration;
 
-use leptos::{html, prelude::*};
-use sluice_core::bridge::{NodeState, Transport};
+use leptos::prelude::*;
+use sluice_core::bridge::{NodeState, NodeStatus, Transport};
+use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
 
 use super::{
-    dom,
-    node::Node,
-    panel::FailurePanel,
-    prefs::Prefs,
+    App, dom, panel,
     storage::{self, Usage},
-    worker::Worker,
+    view::{El, button, effect, el, every, link, text},
 };
 use crate::{failure::Failure, format, settings::NodeMode, traffic};
 
+/// How long a reading of the storage stays on the page before it is taken again.
+const REFRESH: Duration = Duration::from_secs(5);
+
 /// The page at `/node`.
-#[component]
-pub(crate) fn NodePage() -> impl IntoView {
+pub(super) fn page(app: App) -> El {
     dom::set_title(Some("Node"));
-    Node::here().start_when_idle();
-    view! {
-        <div class="column">
-            <h1>"Node"</h1>
-            <p class="lead">
-                "A libp2p node runs in this page while it is open. It fetches sealed chunks from the relay and checks every one."
-            </p>
-            <Connection/>
-            <Storage/>
-        </div>
-    }
-    .into_any()
+    app.node.start_when_idle(app.worker);
+    let lead = "A libp2p node runs in one tab of this browser while it is open. It fetches sealed chunks from the \
+                relay and checks every one.";
+    el("div")
+        .class("column")
+        .child(text("h1", "", "Node"))
+        .child(text("p", "lead", lead))
+        .child(connection(app))
+        .child(stored(app))
 }
 
-#[component]
-fn Connection() -> impl IntoView {
-    let (node, mode) = (Node::here(), Prefs::here().node);
+fn connection(app: App) -> El {
+    let (node, mode) = (app.node, app.prefs.node);
     let status = node.status;
-    let state = move || match (
-        mode.get(),
-        status.with(|status| status.state),
-        node.started.get(),
-    ) {
-        (NodeMode::GatewayOnly, NodeState::Off, _) => "off: gateway only",
-        (NodeMode::On, NodeState::Off, true) => "loading",
-        (_, state, _) => state.name(),
+    let row = move |name: &str, class: &str, read: fn(&NodeStatus) -> String| {
+        [
+            text("dt", "", name),
+            el("dd").class(class).live_text(move || status.with(read)),
+        ]
+    };
+    let state = move || {
+        let state = status.with(|status| status.state);
+        match (mode.get(), state, node.started.get()) {
+            (NodeMode::GatewayOnly, NodeState::Off, _) => "off: gateway only",
+            (NodeMode::On, NodeState::Off, true) => "loading",
+            (_, state, _) => state.name(),
+        }
+        .to_owned()
     };
     let meaning = move || match status.with(|status| (status.state, status.trouble.clone())) {
         (_, Some(trouble)) => trouble,
@@ -61,150 +63,168 @@ fn Connection() -> impl IntoView {
         }
         (NodeState::Off, None) => "It starts by itself once this page is idle.".to_owned(),
     };
-    let known = |text: String| {
-        if text.is_empty() {
-            "none yet".to_owned()
-        } else {
-            text
-        }
-    };
-    view! {
-        <section class="facts wide" data-testid="node-state" data-state=move || status.with(|status| status.state.name())>
-            <h2>"Connection"</h2>
-            <dl>
-                <dt>"State"</dt>
-                <dd><span role="status">{state}</span></dd>
-                <dt>"Transport"</dt>
-                <dd>
-                    {move || {
-                        let name = status.with(|status| status.transport.map(Transport::name));
-                        name.map_or("none: HTTP only", traffic::proper_name)
-                    }}
-                </dd>
-                <dt>"Relay"</dt>
-                <dd class="mono">
-                    {move || status.with(|status| status.relay.clone()).unwrap_or_else(dom::relay_host)}
-                </dd>
-                <dt>"Peer id"</dt>
-                <dd class="mono">{move || known(status.with(|status| status.peer_id.clone()))}</dd>
-                <dt>"Connected tabs"</dt>
-                <dd>{move || status.with(|status| status.peers)}</dd>
-                <dt>"Received"</dt>
-                <dd>{move || format::bytes(status.with(|status| status.received))}</dd>
-                <dt>"Sent"</dt>
-                <dd>{move || format::bytes(status.with(|status| status.sent))}</dd>
-            </dl>
-            <p class="note">{meaning}</p>
-        </section>
-    }
-    .into_any()
+    let rows = [
+        row("Transport", "", |status| {
+            status
+                .transport
+                .map_or("none: HTTP only", |way| way_name(way))
+                .to_owned()
+        }),
+        row("Relay", "mono", |status| {
+            status.relay.clone().unwrap_or_else(dom::relay_host)
+        }),
+        row("Peer id", "mono", |status| {
+            if status.peer_id.is_empty() {
+                "none yet".to_owned()
+            } else {
+                status.peer_id.clone()
+            }
+        }),
+        row("Connected tabs", "", |status| status.peers.to_string()),
+        row("Received", "", |status| format::bytes(status.received)),
+        row("Sent", "", |status| format::bytes(status.sent)),
+    ];
+    el("section")
+        .class("facts wide")
+        .attr("data-testid", "node-state")
+        .live_attr("data-state", move || {
+            status.with(|status| status.state.name().to_owned())
+        })
+        .child(text("h2", "", "Connection"))
+        .child(
+            el("dl")
+                .child(text("dt", "", "State"))
+                .child(el("dd").child(el("span").attr("role", "status").live_text(state)))
+                .children(rows.into_iter().flatten()),
+        )
+        .child(el("p").class("note").live_text(meaning))
 }
 
-/// How long a reading of the storage stays on the page before it is taken again.
-const REFRESH: Duration = Duration::from_secs(5);
+fn way_name(way: Transport) -> &'static str {
+    traffic::proper_name(way.name())
+}
 
-#[component]
-fn Storage() -> impl IntoView {
-    let (worker, budget) = (Worker::here(), Prefs::here().budget);
+fn stored(app: App) -> El {
     let usage = RwSignal::new(None::<Usage>);
     let failure = RwSignal::new(None::<Failure>);
     let (asked, busy) = (RwSignal::new(false), RwSignal::new(false));
-    let said = RwSignal::new("");
-    let keep = NodeRef::<html::Button>::new();
+    let said = RwSignal::new(String::new());
     let read = move || {
         spawn_local(async move {
             match storage::usage().await {
-                Ok(now) => drop(usage.try_set(Some(now))),
-                Err(error) => drop(failure.try_set(Some(error))),
+                Ok(now) => {
+                    usage.try_set(Some(now));
+                }
+                Err(error) => {
+                    failure.try_set(Some(error));
+                }
             }
         });
     };
     read();
-    dom::every(REFRESH, move || {
+    every(REFRESH, move || {
         if failure.with_untracked(Option::is_none) {
             read();
         }
     });
-    // The careful answer has the focus, so that pressing Enter twice deletes nothing.
-    Effect::new(move |_| {
-        if let Some(button) = keep.get() {
-            let _ = button.focus();
-        }
-    });
-    let clear = move |_| {
+    let clear = move || {
         busy.set(true);
         spawn_local(async move {
-            let cleared = storage::clear(worker).await;
+            let cleared = storage::clear(app.worker).await;
             busy.try_set(false);
             asked.try_set(false);
             match cleared {
-                Ok(()) => drop(said.try_set("Cleared.")),
-                Err(error) => drop(failure.try_set(Some(error))),
+                Ok(()) => {
+                    said.try_set("Cleared.".to_owned());
+                }
+                Err(error) => {
+                    failure.try_set(Some(error));
+                }
             }
             read();
         });
     };
-    let retry = Callback::new(move |()| {
-        failure.set(None);
-        read();
-    });
-    let number =
-        move |pick: fn(Usage) -> u64| move || usage.get().map(|usage| format::bytes(pick(usage)));
-    view! {
-        {move || failure.get().map(|failure| view! { <FailurePanel failure retry/> })}
-        <section class="facts wide">
-            <h2>"Stored on this device"</h2>
-            <progress aria-label="Share of the storage this browser allows" max="100"
-                prop:value=move || usage.get().map_or(0.0, |usage| percent(&usage))>
-            </progress>
-            <dl>
-                <dt>"Sealed chunks"</dt>
-                <dd>{move || usage.get().map(|usage| usage.chunks)}</dd>
-                <dt>"Used by this site"</dt>
-                <dd>{number(|usage| usage.used)}</dd>
-                <dt>"Browser allows"</dt>
-                <dd>{number(|usage| usage.quota)}</dd>
-                <dt>"Your limit"</dt>
-                <dd>
-                    {move || budget.get().name()} " " <a href="/settings">"Change"</a>
-                </dd>
-            </dl>
-            {move || {
-                if asked.get() {
-                    view! {
-                        <div role="group" aria-label="Clear everything stored?">
-                            <p>"Works stored here will no longer play offline. They can be fetched again."</p>
-                            <div class="buttons">
-                                <button type="button" class="button" node_ref=keep on:click=move |_| asked.set(false)>
-                                    "Keep"
-                                </button>
-                                <button type="button" class="button danger" disabled=busy on:click=clear>
-                                    "Clear everything"
-                                </button>
-                            </div>
-                        </div>
-                    }
-                        .into_any()
-                } else {
-                    view! {
-                        <button type="button" class="button danger" on:click=move |_| {
-                            said.set("");
-                            asked.set(true);
-                        }>
-                            "Clear…"
-                        </button>
-                    }
-                        .into_any()
-                }
-            }}
-            <p role="status" class="note">{said}</p>
-        </section>
-    }
-    .into_any()
+    let ask = move || {
+        said.set(String::new());
+        asked.set(true);
+    };
+    let row = move |name: &str, pick: fn(Usage) -> String| {
+        let value = move || usage.get().map(pick).unwrap_or_default();
+        [text("dt", "", name), el("dd").live_text(value)]
+    };
+    let rows = [
+        row("Sealed chunks", |usage| usage.chunks.to_string()),
+        row("Used by this site", |usage| format::bytes(usage.used)),
+        row("Browser allows", |usage| format::bytes(usage.quota)),
+    ];
+    let share = move || {
+        let percent = usage
+            .get()
+            .map_or(0, |usage| format::percent(usage.used, usage.quota));
+        u32::try_from(percent).unwrap_or(100).into()
+    };
+    el("section")
+        .class("facts wide")
+        .child(text("h2", "", "Stored on this device"))
+        .dynamic(move || {
+            let retry = move || {
+                failure.set(None);
+                read();
+            };
+            failure
+                .get()
+                .map(|failure| panel::failure(&failure, Some(Box::new(retry))))
+        })
+        .child(
+            el("progress")
+                .attr("aria-label", "Share of the storage this browser allows")
+                .attr("max", "100")
+                .live_prop("value", share),
+        )
+        .child(
+            el("dl")
+                .children(rows.into_iter().flatten())
+                .child(text("dt", "", "Your limit"))
+                .child(
+                    el("dd")
+                        .live_text(move || app.prefs.budget.get().name())
+                        .text(" ")
+                        .child(link("", "/settings", "Change")),
+                ),
+        )
+        .dynamic(move || {
+            Some(if asked.get() {
+                question(asked, busy, clear)
+            } else {
+                button("button danger", "Clear…", move |_| ask())
+            })
+        })
+        .child(
+            el("p")
+                .class("note")
+                .attr("role", "status")
+                .live_text(move || said.get()),
+        )
 }
 
-fn percent(usage: &Usage) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "0 to 100")]
-    let percent = format::percent(usage.used, usage.quota) as f64;
-    percent
+fn question(asked: RwSignal<bool>, busy: RwSignal<bool>, clear: impl Fn() + 'static) -> El {
+    let keep = button("button", "Keep", move |_| asked.set(false));
+    let keeps = keep.element().clone();
+    // The careful answer has the focus, so that pressing Enter twice deletes nothing.
+    effect(move || {
+        if let Some(button) = keeps.dyn_ref::<web_sys::HtmlElement>() {
+            let _ = button.focus();
+        }
+    });
+    let clear = button("button danger", "Clear everything", move |_| clear())
+        .live_flag("disabled", move || busy.get());
+    el("div")
+        .attr("role", "group")
+        .attr("aria-label", "Clear everything stored?")
+        .child(text(
+            "p",
+            "",
+            "Works stored here will no longer play offline. They can be fetched again.",
+        ))
+        .child(el("div").class("buttons").child(keep).child(clear))
 }

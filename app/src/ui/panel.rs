@@ -1,84 +1,86 @@
 //! The one failure panel: what was tried, what to do, and a button that tries again.
 
 use leptos::prelude::*;
+use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::spawn_local;
 
-use super::dom;
+use super::{
+    dom,
+    view::{El, button, el, link, text},
+};
 use crate::failure::Failure;
 
+/// What a retry button calls.
+pub(super) type Retry = Box<dyn FnMut()>;
+
 /// Shows a failure. `retry` is only offered where trying again can help.
-#[component]
-pub(crate) fn FailurePanel(
-    /// What happened.
-    failure: Failure,
-    /// Tries again. Without it there is no button.
-    #[prop(optional, into)]
-    retry: Option<Callback<()>>,
-) -> impl IntoView {
+pub(super) fn failure(failure: &Failure, retry: Option<Retry>) -> El {
     let retry = retry.filter(|_| failure.retries());
     let elsewhere = matches!(failure, Failure::NoWorker(_));
-    view! {
-        <section class="panel failure" data-testid="error" role="alert">
-            <h1>{failure.title()}</h1>
-            <h2>"What was tried"</h2>
-            <ol class="tried">
-                {failure.tried().into_iter().map(|line| view! { <li>{line}</li> }).collect_view()}
-            </ol>
-            <p>{failure.advice()}</p>
-            {elsewhere.then(|| view! { <AddressField/> })}
-            <div class="buttons">
-                {retry
-                    .map(|retry| {
-                        view! {
-                            <button type="button" class="button primary" on:click=move |_| retry.run(())>
-                                "Try again"
-                            </button>
-                        }
-                    })}
-                {(!elsewhere).then(|| view! { <a class="button" href="/">"Go to the library"</a> })}
-            </div>
-        </section>
-    }
-    .into_any()
+    let tried = failure.tried();
+    el("section")
+        .class("panel failure")
+        .attr("data-testid", "error")
+        .attr("role", "alert")
+        .child(text("h1", "", failure.title()))
+        .child(text("h2", "", "What was tried"))
+        .child(
+            el("ol")
+                .class("tried")
+                .children(tried.iter().map(|line| text("li", "", line))),
+        )
+        .child(text("p", "", failure.advice()))
+        .maybe(elsewhere.then(address_field))
+        .child(
+            el("div")
+                .class("buttons")
+                .maybe(elsewhere.then(|| copy_button(dom::page_address())))
+                .maybe(
+                    retry.map(|mut retry| button("button primary", "Try again", move |_| retry())),
+                )
+                .maybe((!elsewhere).then(|| link("button", "/", "Go to the library"))),
+        )
 }
 
 /// The address of this page, to be taken to another browser. A field, because an insecure page has no clipboard.
-#[component]
-fn AddressField() -> impl IntoView {
-    let address = dom::page_address();
-    let select =
-        |event: leptos::ev::FocusEvent| event_target::<web_sys::HtmlInputElement>(&event).select();
-    view! {
-        <label class="field">
-            "The link"
-            <input class="link mono" type="text" readonly prop:value=address.clone()
-                on:focus=select/>
-        </label>
-        <CopyButton text=address/>
-    }
-    .into_any()
+fn address_field() -> El {
+    let field = el("input")
+        .class("link mono")
+        .attr("type", "text")
+        .attr("readonly", "")
+        .attr("value", &dom::page_address())
+        .on("focus", |event| {
+            if let Some(Ok(field)) = event
+                .target()
+                .map(JsCast::dyn_into::<web_sys::HtmlInputElement>)
+            {
+                field.select();
+            }
+        });
+    text("label", "field", "The link").child(field)
 }
 
 /// Copies `text` and says so; says how to do it by hand where the browser refuses.
-#[component]
-pub(crate) fn CopyButton(
-    /// What to copy.
-    #[prop(into)]
-    text: String,
-) -> impl IntoView {
-    let said = RwSignal::new("");
+pub(super) fn copy_button(text: String) -> El {
+    let said = RwSignal::new(String::new());
     let copy = move |_| {
         let text = text.clone();
-        wasm_bindgen_futures::spawn_local(async move {
-            said.set(if dom::copy(&text).await {
+        spawn_local(async move {
+            let done = dom::copy(&text).await;
+            let says = if done {
                 "Copied."
             } else {
-                "Not allowed here: copy it from the address bar."
-            });
+                "Not allowed here: copy it by hand."
+            };
+            said.try_set(says.to_owned());
         });
     };
-    view! {
-        <button type="button" class="button" on:click=copy>"Copy link"</button>
-        <span role="status">{said}</span>
-    }
-    .into_any()
+    el("span")
+        .class("buttons")
+        .child(button("button", "Copy link", copy))
+        .child(
+            el("span")
+                .attr("role", "status")
+                .live_text(move || said.get()),
+        )
 }

@@ -4,6 +4,7 @@
 
 use leptos::prelude::*;
 
+use super::view::effect;
 use crate::settings::{Budget, Choice, NodeMode, Theme};
 
 /// Every choice, as signals that remember.
@@ -25,28 +26,23 @@ impl Prefs {
             node: remembered(),
             budget: remembered(),
         };
-        Effect::new(move |_| show_theme(prefs.theme.get()));
+        effect(move || show_theme(prefs.theme.get()));
         prefs
-    }
-
-    /// The choices of this page.
-    pub(crate) fn here() -> Self {
-        expect_context()
     }
 }
 
 fn remembered<C: Choice + Send + Sync + 'static>() -> RwSignal<C> {
     let kept = storage().and_then(|storage| storage.get_item(C::KEY).ok().flatten());
     let signal = RwSignal::new(kept.map_or_else(C::default, |spelling| C::read(&spelling)));
-    Effect::new(move |before: Option<C>| {
+    let mut before = signal.get_untracked();
+    effect(move || {
         let now = signal.get();
-        if before.is_some_and(|before| before != now)
+        if std::mem::replace(&mut before, now) != now
             && let Some(storage) = storage()
         {
             // A refusal (quota, private window) leaves the choice valid for this page only.
             let _ = storage.set_item(C::KEY, &now.spelled());
         }
-        now
     });
     signal
 }

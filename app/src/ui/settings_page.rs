@@ -1,113 +1,136 @@
 //! `/settings`: choices kept on this device.
 
+use std::rc::Rc;
+
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
-use super::{dom, node::Node, panel::FailurePanel, prefs::Prefs, storage};
+use super::{
+    App, dom, panel, storage,
+    view::{El, effect, el, link, text},
+};
 use crate::{
     failure::Failure,
     settings::{Budget, Choice, NodeMode, Theme},
 };
 
 /// The page at `/settings`.
-#[component]
-pub(crate) fn SettingsPage() -> impl IntoView {
+pub(super) fn page(app: App) -> El {
     dom::set_title(Some("Settings"));
-    let (prefs, node) = (Prefs::here(), Node::here());
+    let App { prefs, node, .. } = app;
+    // A running node has no switch but the end of its page.
+    let mut before = prefs.node.get_untracked();
+    effect(move || {
+        let now = prefs.node.get();
+        let before = std::mem::replace(&mut before, now);
+        if before == NodeMode::On && now == NodeMode::GatewayOnly && node.here.get_untracked() {
+            dom::reload();
+        }
+    });
+    let theme = [
+        (Theme::Auto, "As the system is set", ""),
+        (Theme::Light, "Light", ""),
+        (Theme::Dark, "Dark", ""),
+    ];
+    let mode = [
+        (
+            NodeMode::On,
+            "On",
+            "A libp2p node starts after the first frame and fetches over WebTransport or WebSocket.",
+        ),
+        (
+            NodeMode::GatewayOnly,
+            "Off: gateway only (private)",
+            "No node is loaded. Every chunk comes over HTTP from the relay this page came from, and from nobody else. \
+             If a node runs in another tab, reload that tab to stop it.",
+        ),
+    ];
+    el("div")
+        .class("column")
+        .child(text("h1", "", "Settings"))
+        .child(text("p", "lead", "Kept in this browser only."))
+        .child(choices("Colours", prefs.theme, &theme))
+        .child(choices("Node", prefs.node, &mode))
+        .child(room(prefs.budget))
+}
+
+fn choices<C: Choice + Send + Sync + 'static>(
+    legend: &str,
+    chosen: RwSignal<C>,
+    offers: &[(C, &str, &str)],
+) -> El {
+    let radios = offers.iter().map(|&(value, name, more)| {
+        let pick = move || chosen.set(value);
+        let picked = move || chosen.get() == value;
+        radio(
+            C::KEY,
+            &value.spelled(),
+            [name, more],
+            Box::new(pick),
+            Box::new(picked),
+        )
+    });
+    el("section").class("facts").child(
+        el("fieldset")
+            .child(text("legend", "", legend))
+            .child(el("div").class("choices").children(radios)),
+    )
+}
+
+fn radio(
+    group: &str,
+    value: &str,
+    [name, more]: [&str; 2],
+    pick: Box<dyn Fn()>,
+    picked: Box<dyn Fn() -> bool>,
+) -> El {
+    let button = el("input")
+        .attr("type", "radio")
+        .attr("name", group)
+        .attr("value", value)
+        .live_prop("checked", move || picked().into())
+        .on("change", move |_| pick());
+    let words = text("span", "", name).maybe((!more.is_empty()).then(|| text("small", "", more)));
+    el("label").child(button).child(words)
+}
+
+fn room(budget: RwSignal<Budget>) -> El {
     let failure = RwSignal::new(None::<Failure>);
-    let keep = move || {
+    let keep = Rc::new(move || {
         failure.set(None);
-        let budget = prefs.budget.get_untracked();
+        let budget = budget.get_untracked();
         spawn_local(async move {
             // Whoever writes chunks reads it from the store; a service worker has no `localStorage`.
             if let Err(error) = storage::set_budget(budget).await {
                 failure.try_set(Some(error));
             }
         });
-    };
-    let choose = move |event| {
-        prefs.budget.set(Budget::read(&event_target_value(&event)));
-        keep();
-    };
-    // A running node has no switch but the end of its page.
-    Effect::new(move |before: Option<NodeMode>| {
-        let mode = prefs.node.get();
-        if before == Some(NodeMode::On)
-            && mode == NodeMode::GatewayOnly
-            && node.here.get_untracked()
-        {
-            dom::reload();
-        }
-        mode
     });
-    view! {
-        <div class="column">
-            <h1>"Settings"</h1>
-            <p class="lead">"Kept in this browser only."</p>
-            <section class="facts">
-                <fieldset>
-                    <legend>"Colours"</legend>
-                    <div class="choices">
-                        <Radio chosen=prefs.theme value=Theme::Auto name="As the system is set" more=""/>
-                        <Radio chosen=prefs.theme value=Theme::Light name="Light" more=""/>
-                        <Radio chosen=prefs.theme value=Theme::Dark name="Dark" more=""/>
-                    </div>
-                </fieldset>
-            </section>
-            <section class="facts">
-                <fieldset>
-                    <legend>"Node"</legend>
-                    <div class="choices">
-                        <Radio chosen=prefs.node value=NodeMode::On name="On"
-                            more="A libp2p node starts after the first frame and fetches over WebTransport or WebSocket."/>
-                        <Radio chosen=prefs.node value=NodeMode::GatewayOnly name="Off: gateway only (private)"
-                            more="No node is loaded. Every chunk comes over HTTP from the relay this page came from, and from nobody else. If a node runs in another tab, reload that tab to stop it."/>
-                    </div>
-                </fieldset>
-            </section>
-            <section class="facts">
-                <div class="field">
-                    <label for="budget">"Storage for chunks"</label>
-                    <select id="budget" on:change=choose prop:value=move || prefs.budget.get().spelled()>
-                        {Budget::CHOICES
-                            .into_iter()
-                            .map(|choice| {
-                                let chosen = move || prefs.budget.get() == choice;
-                                view! { <option value=choice.spelled() selected=chosen>{choice.name()}</option> }
-                            })
-                            .collect_view()}
-                    </select>
-                </div>
-                <p class="note">
-                    "Chunks stay sealed on the disk, so that a work plays again at once and offline. The browser may allow less. "
-                    <a href="/node">"See what is stored"</a>
-                </p>
-                {move || {
-                    let retry = Callback::new(move |()| keep());
-                    failure.get().map(|failure| view! { <FailurePanel failure retry/> })
-                }}
-            </section>
-        </div>
-    }
-    .into_any()
-}
-
-#[component]
-fn Radio<C: Choice + Send + Sync + 'static>(
-    chosen: RwSignal<C>,
-    value: C,
-    name: &'static str,
-    more: &'static str,
-) -> impl IntoView {
-    view! {
-        <label>
-            <input type="radio" name=C::KEY value=value.spelled() prop:checked=move || chosen.get() == value
-                on:change=move |_| chosen.set(value)/>
-            <span>
-                {name}
-                {(!more.is_empty()).then(|| view! { <small>{more}</small> })}
-            </span>
-        </label>
-    }
-    .into_any()
+    let options = Budget::CHOICES
+        .map(|choice| text("option", "", &choice.name()).attr("value", &choice.spelled()));
+    let chosen = keep.clone();
+    let select = el("select")
+        .attr("id", "budget")
+        .children(options)
+        .live_prop("value", move || budget.get().spelled().into())
+        .on("change", move |event| {
+            budget.set(Budget::read(&event_target_value(&event)));
+            chosen();
+        });
+    let note = "Chunks stay sealed on the disk, so that a work plays again at once and offline. ";
+    el("section")
+        .class("facts")
+        .child(
+            el("div")
+                .class("field")
+                .child(text("label", "", "Storage for chunks").attr("for", "budget"))
+                .child(select),
+        )
+        .child(text("p", "note", note).child(link("", "/node", "See what is stored")))
+        .dynamic(move || {
+            let keep = keep.clone();
+            failure
+                .get()
+                .map(|failure| panel::failure(&failure, Some(Box::new(move || keep()))))
+        })
 }

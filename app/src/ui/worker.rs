@@ -19,6 +19,7 @@ use super::{
     dom,
     gate::Gate,
     lock::{self, Mode},
+    view::effect,
 };
 use crate::{failure::NoWorker, traffic::Traffic};
 
@@ -106,35 +107,29 @@ impl Worker {
             worker.listen(&container);
             spawn_local(async move { worker.register().await });
         }
-        Effect::new(move |told: Option<bool>| {
-            let now =
-                worker.keeps_shell.get() && worker.state.with(|state| *state == State::Controlling);
-            told == Some(true) || now && worker.tell(&ToWorker::KeepShell, None)
+        let mut told = false;
+        effect(move || {
+            let controlled = worker.state.with(|state| *state == State::Controlling);
+            if worker.keeps_shell.get() && controlled && !told {
+                told = worker.tell(&ToWorker::KeepShell, None);
+            }
         });
-        Effect::new(move |_| {
+        effect(move || {
             if worker.update.get() == Newer::Waiting {
                 worker.activate_when_quiet();
             }
         });
-        Effect::new(move |held: Option<Option<SendWrapper<lock::Held>>>| {
-            let playing = worker.playing.get();
-            match held.flatten() {
-                None if playing => {
-                    lock::request(lock::PLAYING, Mode::Shared, || {}).map(SendWrapper::new)
+        let mut held = None::<lock::Held>;
+        effect(move || {
+            if !worker.playing.get() {
+                if let Some(lock) = held.take() {
+                    lock.let_go();
                 }
-                Some(held) if !playing => {
-                    held.take().let_go();
-                    None
-                }
-                unchanged => unchanged,
+            } else if held.is_none() {
+                held = lock::request(lock::PLAYING, Mode::Shared, || {});
             }
         });
         worker
-    }
-
-    /// The service worker of this page.
-    pub(crate) fn here() -> Self {
-        expect_context()
     }
 
     /// Registers again after a refusal.

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use leptos::prelude::*;
-
 use sluice_core::bridge::Transport;
 
 use super::Screen;
 use crate::{
     format,
     meter::Meter,
-    traffic,
-    ui::{dom, node::Node, worker::Worker},
+    traffic::{self, Traffic},
+    ui::{
+        dom,
+        view::{El, el, every, svg, text},
+    },
 };
 
 /// What is read from the player and the counters once a second.
@@ -30,91 +32,118 @@ pub(super) struct Sample {
 }
 
 /// The card. Its attributes are for programs, its rows for people.
-#[component]
-pub(super) fn Facts(screen: Screen) -> impl IntoView {
-    let (worker, node) = (Worker::here(), Node::here());
-    let traffic = Memo::new(move |_| worker.traffic.with(|(_, traffic)| *traffic));
-    let transport = Memo::new(move |_| {
-        node.status
-            .with(|status| status.transport.map_or(traffic::HTTP, Transport::name))
-    });
-    let peers = Memo::new(move |_| node.status.with(|status| status.peers));
-    let (down, up) = (
-        StoredValue::new(Meter::default()),
-        StoredValue::new(Meter::default()),
-    );
-    dom::every(Duration::from_secs(1), move || {
+pub(super) fn card(screen: Screen) -> El {
+    let (worker, node, sample) = (screen.app.worker, screen.app.node, screen.sample);
+    let traffic = move || worker.traffic.with(|(_, traffic)| *traffic);
+    let (mut down, mut up) = (Meter::default(), Meter::default());
+    every(Duration::from_secs(1), move || {
         let now = dom::now_ms();
-        down.update_value(|meter| meter.record(now, traffic.get_untracked().downloaded()));
-        up.update_value(|meter| {
-            meter.record(now, node.status.with_untracked(|status| status.sent))
+        down.record(
+            now,
+            worker
+                .traffic
+                .with_untracked(|(_, traffic)| traffic.downloaded()),
+        );
+        up.record(now, node.status.with_untracked(|status| status.sent));
+        let video = screen.video();
+        let quality = video.get_video_playback_quality();
+        sample.set(Sample {
+            buffer_s: format::whole(ahead(&video)),
+            dropped: quality.dropped_video_frames(),
+            frames: quality.total_video_frames(),
+            down: down.per_second(),
+            up: up.per_second(),
         });
-        let mut sample = Sample {
-            down: down.with_value(Meter::per_second),
-            up: up.with_value(Meter::per_second),
-            ..Sample::default()
-        };
-        if let Some(video) = screen.video.get_untracked() {
-            sample.buffer_s = format::whole(ahead(&video));
-            let quality = video.get_video_playback_quality();
-            (sample.dropped, sample.frames) =
-                (quality.dropped_video_frames(), quality.total_video_frames());
-        }
-        screen.sample.set(sample);
     });
-    let sample = screen.sample;
-    view! {
-        <section class="facts" data-testid="stats"
-            data-from-store=move || traffic.get().store.to_string()
-            data-from-peers=move || traffic.get().peers.to_string()
-            data-from-servers=move || traffic.get().servers().to_string()
-            data-peers=move || peers.get().to_string()
-            data-transport=transport>
-            <h2>"Where it comes from"</h2>
-            <Flow shares=Memo::new(move |_| traffic.get().shares())/>
-            <dl>
-                <dt><span class="dot store" aria-hidden="true"></span>"This device"</dt>
-                <dd>{move || format::bytes(traffic.get().store)}</dd>
-                <dt><span class="dot peers" aria-hidden="true"></span>"Other tabs"</dt>
-                <dd>{move || format::bytes(traffic.get().peers)}</dd>
-                <dt><span class="dot servers" aria-hidden="true"></span>"Relay, HTTP"</dt>
-                <dd>{move || format::bytes(traffic.get().gateways)}</dd>
-                <dt><span class="dot servers" aria-hidden="true"></span>"Relay, libp2p"</dt>
-                <dd>{move || format::bytes(traffic.get().relays)}</dd>
-                <dt>"Connected tabs"</dt>
-                <dd>{peers}</dd>
-                <dt>"Node"</dt>
-                <dd>{move || node.status.with(|status| status.transport.map_or("not connected", |way| traffic::proper_name(way.name())))}</dd>
-                <dt>"Buffer"</dt>
-                <dd>{move || format!("{} s", sample.get().buffer_s)}</dd>
-                <dt>"Dropped frames"</dt>
-                <dd>{move || format!("{} of {}", sample.get().dropped, sample.get().frames)}</dd>
-            </dl>
-            <p class="note">"Sealed bytes, checked and opened in this browser."</p>
-        </section>
-    }
-    .into_any()
+    let peers = move || node.status.with(|status| status.peers.to_string());
+    let transport = move || {
+        node.status.with(|status| {
+            status
+                .transport
+                .map_or(traffic::HTTP, Transport::name)
+                .to_owned()
+        })
+    };
+    let connected = move || {
+        node.status.with(|status| {
+            status
+                .transport
+                .map_or("not connected", |way| traffic::proper_name(way.name()))
+                .to_owned()
+        })
+    };
+    let source = move |name: &str, dot: &str, read: fn(Traffic) -> u64| {
+        let dot = el("span").class(dot).attr("aria-hidden", "true");
+        [
+            el("dt").child(dot).text(name),
+            el("dd").live_text(move || format::bytes(read(traffic()))),
+        ]
+    };
+    let sources = [
+        source("This device", "dot store", |traffic| traffic.store),
+        source("Other tabs", "dot peers", |traffic| traffic.peers),
+        source("Relay, HTTP", "dot servers", |traffic| traffic.gateways),
+        source("Relay, libp2p", "dot servers", |traffic| traffic.relays),
+    ];
+    let dropped = move || format!("{} of {}", sample.get().dropped, sample.get().frames);
+    el("section")
+        .class("facts")
+        .attr("data-testid", "stats")
+        .live_attr("data-from-store", move || traffic().store.to_string())
+        .live_attr("data-from-peers", move || traffic().peers.to_string())
+        .live_attr("data-from-servers", move || traffic().servers().to_string())
+        .live_attr("data-peers", peers)
+        .live_attr("data-transport", transport)
+        .child(text("h2", "", "Where it comes from"))
+        .child(flow(screen))
+        .child(
+            el("dl")
+                .children(sources.into_iter().flatten())
+                .child(text("dt", "", "Connected tabs"))
+                .child(el("dd").live_text(peers))
+                .child(text("dt", "", "Node"))
+                .child(el("dd").live_text(connected))
+                .child(text("dt", "", "Buffer"))
+                .child(el("dd").live_text(move || format!("{} s", sample.get().buffer_s)))
+                .child(text("dt", "", "Dropped frames"))
+                .child(el("dd").live_text(dropped)),
+        )
+        .child(text(
+            "p",
+            "note",
+            "Sealed bytes, checked and opened in this browser.",
+        ))
 }
 
 /// The three shares as one bar. An SVG, because its widths are attributes and no styles.
-#[component]
-fn Flow(shares: Memo<[u64; 3]>) -> impl IntoView {
-    let x = move |index: usize| shares.get().iter().take(index).sum::<u64>().to_string();
-    let width = move |index: usize| shares.get()[index].to_string();
-    view! {
-        <svg class="flow" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">
-            <rect class="store" height="10" x=move || x(0) width=move || width(0)></rect>
-            <rect class="peers" height="10" x=move || x(1) width=move || width(1)></rect>
-            <rect class="servers" height="10" x=move || x(2) width=move || width(2)></rect>
-        </svg>
-    }
-    .into_any()
+fn flow(screen: Screen) -> El {
+    let shares = move || {
+        screen
+            .app
+            .worker
+            .traffic
+            .with(|(_, traffic)| traffic.shares())
+    };
+    let bar = |(index, class): (usize, &str)| {
+        svg("rect")
+            .class(class)
+            .attr("height", "10")
+            .live_attr("x", move || {
+                shares().iter().take(index).sum::<u64>().to_string()
+            })
+            .live_attr("width", move || shares()[index].to_string())
+    };
+    svg("svg")
+        .class("flow")
+        .attr("viewBox", "0 0 100 10")
+        .attr("preserveAspectRatio", "none")
+        .attr("aria-hidden", "true")
+        .children([(0, "store"), (1, "peers"), (2, "servers")].map(bar))
 }
 
 /// ↓, ↑ and the tabs behind it; the way to the relay when there are none.
-#[component]
-pub(super) fn Chip(screen: Screen) -> impl IntoView {
-    let (worker, node) = (Worker::here(), Node::here());
+pub(super) fn chip(screen: Screen) -> El {
+    let (worker, node, sample) = (screen.app.worker, screen.app.node, screen.sample);
     let source = move || {
         let (peers, transport) = node.status.with(|status| (status.peers, status.transport));
         if peers > 0 {
@@ -126,15 +155,17 @@ pub(super) fn Chip(screen: Screen) -> impl IntoView {
             traffic::proper_name(used).to_owned()
         }
     };
-    let sample = screen.sample;
-    view! {
-        <p class="chip">
-            <span><span aria-hidden="true">"↓ "</span><span class="visually-hidden">"down "</span>{move || format::rate(sample.get().down)}</span>
-            <span><span aria-hidden="true">"↑ "</span><span class="visually-hidden">"up "</span>{move || format::rate(sample.get().up)}</span>
-            <b>{source}</b>
-        </p>
-    }
-    .into_any()
+    let rate = |arrow: &str, name: &str, read: fn(Sample) -> u64| {
+        el("span")
+            .child(text("span", "", arrow).attr("aria-hidden", "true"))
+            .child(text("span", "visually-hidden", name))
+            .live_text(move || format::rate(read(sample.get())))
+    };
+    el("p")
+        .class("chip")
+        .child(rate("↓ ", "down ", |sample| sample.down))
+        .child(rate("↑ ", "up ", |sample| sample.up))
+        .child(el("b").live_text(source))
 }
 
 /// Seconds of media buffered without a gap after the playing position.

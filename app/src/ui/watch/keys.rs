@@ -1,39 +1,42 @@
 //! Keyboard shortcuts of the watch page. What a key means is decided in [`crate::shortcut`].
 
-use leptos::{ev, prelude::*};
+use leptos::prelude::*;
 use wasm_bindgen::JsCast;
+use web_sys::KeyboardEvent;
 
 use super::{Screen, player};
-use crate::shortcut::{self, Action, Focus};
+use crate::{
+    shortcut::{self, Action, Focus},
+    ui::view::{self, El, el, text},
+};
 
 /// Listens for as long as the page is shown.
 pub(super) fn listen(screen: Screen) {
-    let listener = window_event_listener(ev::keydown, move |event| {
+    view::listen(&window(), "keydown", move |event| {
+        // Browsers fill fields in with events of the same name that are no key presses.
+        let Some(event) = event.dyn_ref::<KeyboardEvent>() else {
+            return;
+        };
         // Firefox's own controls say that they took a key.
         if event.default_prevented() || event.is_composing() {
             return;
         }
         let modified = event.ctrl_key() || event.alt_key() || event.meta_key();
-        let Some(action) = shortcut::action(&event.key(), modified, focus(&event)) else {
+        let Some(action) = shortcut::action(&event.key(), modified, focus(event)) else {
             return;
         };
         if action == Action::Help {
             screen.help.update(|open| *open = !*open);
-        } else if let Some(video) = screen
-            .video
-            .get_untracked()
-            .filter(|_| screen.first_frame.get_untracked())
-        {
-            act(&video, action);
+        } else if screen.first_frame.get_untracked() {
+            act(&screen.video(), action);
         } else {
             return;
         }
         event.prevent_default();
     });
-    on_cleanup(move || listener.remove());
 }
 
-fn focus(event: &web_sys::KeyboardEvent) -> Focus {
+fn focus(event: &KeyboardEvent) -> Focus {
     let Some(element) = event
         .target()
         .and_then(|target| target.dyn_into::<web_sys::HtmlElement>().ok())
@@ -76,22 +79,14 @@ fn act(video: &web_sys::HtmlVideoElement, action: Action) {
     }
 }
 
-/// The list of keys, when asked for.
-#[component]
-pub(super) fn KeysHelp(screen: Screen) -> impl IntoView {
-    move || {
-        screen.help.get().then(|| {
-            view! {
-                <section class="facts" aria-label="Keyboard">
-                    <h2>"Keyboard"</h2>
-                    <div class="keys">
-                        {shortcut::HELP
-                            .iter()
-                            .map(|&(key, meaning)| view! { <kbd>{key}</kbd> <span>{meaning}</span> })
-                            .collect_view()}
-                    </div>
-                </section>
-            }
-        })
-    }
+/// The list of keys.
+pub(super) fn help() -> El {
+    let rows = shortcut::HELP
+        .iter()
+        .flat_map(|(key, meaning)| [text("kbd", "", key), text("span", "", meaning)]);
+    el("section")
+        .class("facts")
+        .attr("aria-label", "Keyboard")
+        .child(text("h2", "", "Keyboard"))
+        .child(el("div").class("keys").children(rows))
 }

@@ -1,9 +1,10 @@
 //! The media element: when it gets its address, what its events mean, and what to do when it gives up.
 
-use std::time::Duration;
+use std::{cell::Cell, rc::Rc};
 
-use leptos::{ev, prelude::*};
+use leptos::prelude::*;
 use sluice_web::clock;
+use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{HtmlVideoElement, MediaError};
 
@@ -13,7 +14,7 @@ use crate::{
     format,
     ui::{
         api, dom,
-        node::Node,
+        view::{El, effect, el},
         worker::{State, Worker},
     },
     work::{self, File},
@@ -32,50 +33,33 @@ struct Resume {
     playing: bool,
 }
 
-/// The player. Native controls: they are what people and screen readers know.
-#[component]
-pub(super) fn Player(screen: Screen) -> impl IntoView {
-    let (worker, node) = (Worker::here(), Node::here());
-    let resume = StoredValue::new(Resume::default());
-    let attempts = StoredValue::new(0u32);
-    let file = Memo::new(move |_| {
-        screen.work.with(|work| {
-            work.as_ref()
-                .and_then(|work| work.playable.get(screen.chosen.get()).cloned())
-        })
-    });
+/// How far playback got, and how often it was started anew since it last went.
+#[derive(Debug, Default)]
+struct Progress {
+    resume: Cell<Resume>,
+    attempts: Cell<u32>,
+}
+
+/// The player, not wired yet. Native controls: they are what people and screen readers know.
+pub(super) fn element() -> (El, HtmlVideoElement) {
+    let player = el("video")
+        .attr("controls", "")
+        .attr("playsinline", "")
+        .attr("preload", "auto");
+    let video = player.element().clone().unchecked_into();
+    (player, video)
+}
+
+/// Gives the player its address when it is time, and its events their meaning.
+pub(super) fn wire(player: El, screen: Screen) -> El {
+    let worker = screen.app.worker;
+    let progress = Rc::new(Progress::default());
     let controlled = Memo::new(move |_| worker.state.with(|state| *state == State::Controlling));
+    feed(screen, controlled, progress.clone());
 
-    // An address given before the service worker controls the page would go to the relay, which has no plaintext.
-    Effect::new(move |before: Option<Option<String>>| {
-        screen.attempt.track();
-        let before = before.flatten();
-        let (Some(video), Some(file), true) = (screen.video.get(), file.get(), controlled.get())
-        else {
-            return before;
-        };
-        if before.as_ref() != Some(&file.address) {
-            resume.set_value(Resume {
-                seconds: 0.0,
-                playing: wants_to_play(&video),
-            });
-            attempts.set_value(0);
-        }
-        let seconds = resume.get_value().seconds;
-        screen.first_frame.set(false);
-        screen
-            .rebuffering
-            .set((seconds > 0.0).then(|| format::whole(seconds)));
-        // Loads, also when the address is the same. A second `load()` would make the element forget a `play()`.
-        video.set_src(&file.address);
-        Some(file.address)
-    });
-
-    let on_metadata = move |_: ev::Event| {
-        let Some(video) = screen.video.get_untracked() else {
-            return;
-        };
-        let Resume { seconds, playing } = resume.get_value();
+    let metadata = progress.clone();
+    let on_metadata = move |_| {
+        let (video, Resume { seconds, playing }) = (screen.video(), metadata.resume.get());
         if seconds > 0.0 {
             video.set_current_time(seconds);
         }
@@ -83,100 +67,156 @@ pub(super) fn Player(screen: Screen) -> impl IntoView {
             play(&video);
         }
     };
-    let on_ready = move |_: ev::Event| {
-        attempts.set_value(0);
+    let ready = progress.clone();
+    let on_ready = move |_| {
+        ready.attempts.set(0);
         screen.first_frame.set(true);
         screen.rebuffering.set(None);
     };
-    let on_waiting = move |_: ev::Event| {
-        if let Some(video) = screen.video.get_untracked()
-            && screen.first_frame.get_untracked()
-            && video.ready_state() <= HAVE_CURRENT_DATA
-        {
+    let on_waiting = move |_| {
+        let video = screen.video();
+        if screen.first_frame.get_untracked() && video.ready_state() <= HAVE_CURRENT_DATA {
             screen
                 .rebuffering
                 .set(Some(format::whole(video.current_time())));
         }
     };
-    let on_going = move |_: ev::Event| screen.rebuffering.set(None);
-    let on_error = move |_: ev::ErrorEvent| {
-        let (Some(video), Some(file)) = (screen.video.get_untracked(), file.get_untracked()) else {
-            return;
-        };
-        let Some(error) = video.error() else { return };
-        if screen.first_frame.get_untracked() {
-            resume.set_value(Resume {
-                seconds: video.current_time(),
-                playing: wants_to_play(&video),
-            });
-        }
+    let on_going = move |_| screen.rebuffering.set(None);
+    let on_playing = move |_| {
+        worker.playing.set(true);
+        screen.rebuffering.set(None);
+    };
+    let on_quiet = move |_| worker.playing.set(false);
+    let on_error = move |_| {
         worker.playing.set(false);
-        spawn_local(async move {
-            let Some(trouble) = diagnose(error.code(), &file, worker).await else {
-                return;
-            };
-            let attempt = attempts.try_get_value().unwrap_or(stream::ATTEMPTS);
-            attempts.try_set_value(attempt + 1);
-            if attempt >= stream::ATTEMPTS {
-                screen.failure.try_set(Some(trouble.failure));
-                return;
+        let video = screen.video();
+        if let (Some(error), Some(file)) = (video.error(), chosen_file(screen)) {
+            if screen.first_frame.get_untracked() {
+                progress.resume.set(Resume {
+                    seconds: video.current_time(),
+                    playing: wants_to_play(&video),
+                });
             }
-            if trouble.spares_node {
-                screen.asking_node.try_set(true);
-                let online = node.online_within(NODE_PATIENCE_MS).await;
-                screen.asking_node.try_set(false);
-                if online {
-                    load_again(screen, &file);
-                    return;
-                }
-            }
-            if trouble.may_pass {
-                let at = resume.try_get_value().map_or(0.0, |resume| resume.seconds);
-                screen.rebuffering.try_set(Some(format::whole(at)));
-                let pause = Duration::from_secs(stream::pause_before(attempt).into());
-                set_timeout(move || load_again(screen, &file), pause);
-            } else {
-                screen.failure.try_set(Some(trouble.failure));
-            }
-        });
+            spawn_local(recover(screen, progress.clone(), error.code(), file));
+        }
     };
     on_cleanup(move || worker.playing.set(false));
-    view! {
-        <video node_ref=screen.video controls playsinline preload="auto"
-            poster=move || screen.work.with(|work| work.as_ref().and_then(|work| work.poster.clone()))
-            hidden=move || screen.failure.with(Option::is_some)
-            aria-label=move || screen.work.with(|work| work.as_ref().map(|work| work.title.clone()))
-            on:loadedmetadata=on_metadata on:loadeddata=on_ready on:waiting=on_waiting on:canplay=on_going
-            on:seeked=on_going on:error=on_error
-            on:playing=move |event| {
-                worker.playing.set(true);
-                on_going(event);
+    let subtitled = Cell::new(false);
+    effect(move || {
+        let work = screen.work.get().filter(|_| controlled.get());
+        if let Some(work) = work.filter(|_| !subtitled.replace(true)) {
+            for file in &work.subtitles {
+                let track = el("track")
+                    .attr("kind", "subtitles")
+                    .attr("src", &file.address)
+                    .attr("label", &work::label(&file.path));
+                let _ = screen.video().append_child(track.element());
             }
-            on:pause=move |_| worker.playing.set(false)
-            on:ended=move |_| worker.playing.set(false)>
-            {move || {
-                controlled.get().then(|| screen.work.get()).flatten().map(|work| {
-                    work.subtitles
-                        .iter()
-                        .map(|file| {
-                            view! { <track kind="subtitles" src=file.address.clone() label=work::label(&file.path)/> }
-                        })
-                        .collect_view()
-                })
-            }}
-        </video>
-    }
-    .into_any()
+        }
+    });
+    player
+        .live_attr("poster", move || {
+            screen
+                .work
+                .with(|work| work.as_ref().and_then(|work| work.poster.clone()))
+                .unwrap_or_default()
+        })
+        .live_attr("aria-label", move || {
+            screen.work.with(|work| {
+                work.as_ref()
+                    .map_or_else(|| "Video".to_owned(), |work| work.title.clone())
+            })
+        })
+        .live_flag("hidden", move || screen.failure.with(Option::is_some))
+        .on("loadedmetadata", on_metadata)
+        .on("loadeddata", on_ready)
+        .on("waiting", on_waiting)
+        .on("canplay", on_going)
+        .on("seeked", on_going)
+        .on("playing", on_playing)
+        .on("pause", on_quiet)
+        .on("ended", on_quiet)
+        .on("error", on_error)
 }
 
-/// Loads again, unless the page is gone or someone chose another file meanwhile.
-fn load_again(screen: Screen, file: &File) {
-    let current = screen.work.try_with_untracked(|work| {
-        let chosen = screen.chosen.get_untracked();
-        work.as_ref()
-            .is_some_and(|work| work.playable.get(chosen) == Some(file))
+/// Sets the address as soon as there is a file and a service worker to answer for it. Before, it would go to the
+/// relay, which has no plaintext.
+fn feed(screen: Screen, controlled: Memo<bool>, progress: Rc<Progress>) {
+    let file = Memo::new(move |_| {
+        let chosen = screen.chosen.get();
+        screen.work.with(|work| {
+            work.as_ref()
+                .and_then(|work| work.playable.get(chosen).cloned())
+        })
     });
-    if current == Some(true) {
+    let mut before = None;
+    effect(move || {
+        screen.attempt.track();
+        let (Some(file), true) = (file.get(), controlled.get()) else {
+            return;
+        };
+        let video = screen.video();
+        if before.as_ref() != Some(&file.address) {
+            progress.resume.set(Resume {
+                seconds: 0.0,
+                playing: wants_to_play(&video),
+            });
+            progress.attempts.set(0);
+        }
+        let seconds = progress.resume.get().seconds;
+        screen.first_frame.set(false);
+        screen
+            .rebuffering
+            .set((seconds > 0.0).then(|| format::whole(seconds)));
+        // Loads, also when the address is the same. A second `load()` would make the element forget a `play()`.
+        video.set_src(&file.address);
+        before = Some(file.address);
+    });
+}
+
+/// After an error: asks the node if it was not asked, waits if that may help, says what is wrong if nothing does.
+async fn recover(screen: Screen, progress: Rc<Progress>, code: u16, file: File) {
+    let Some(trouble) = diagnose(code, &file, screen.app.worker).await else {
+        return;
+    };
+    let attempt = progress.attempts.get();
+    progress.attempts.set(attempt + 1);
+    if attempt < stream::ATTEMPTS {
+        if trouble.spares_node {
+            screen.asking_node.try_set(true);
+            let online = screen.app.node.online_within(NODE_PATIENCE_MS).await;
+            screen.asking_node.try_set(false);
+            if online {
+                return load_again(screen, &file);
+            }
+        }
+        if trouble.may_pass {
+            let at = progress.resume.get().seconds;
+            screen.rebuffering.try_set(Some(format::whole(at)));
+            let pause_ms = u64::from(stream::pause_before(attempt)) * 1000;
+            clock::until(clock::now().plus(pause_ms)).await;
+            return load_again(screen, &file);
+        }
+    }
+    if is_current(screen, &file) {
+        screen.failure.set(Some(trouble.failure));
+    }
+}
+
+fn chosen_file(screen: Screen) -> Option<File> {
+    let chosen = screen.chosen.try_get_untracked()?;
+    screen
+        .work
+        .try_with_untracked(|work| work.as_ref()?.playable.get(chosen).cloned())?
+}
+
+/// Whether the page is still there and nobody chose another file meanwhile.
+fn is_current(screen: Screen, file: &File) -> bool {
+    chosen_file(screen).as_ref() == Some(file)
+}
+
+fn load_again(screen: Screen, file: &File) {
+    if is_current(screen, file) {
         screen.attempt.update(|attempt| *attempt += 1);
     }
 }
