@@ -4,9 +4,11 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { CID } from 'multiformats/cid'
 import { SLUICE, cacheDir } from './paths.mjs'
 
 /** Longest a relay may take to say that it listens, in milliseconds. */
@@ -53,8 +55,11 @@ export class Relay {
     for (const name of LISTENERS) args.push(`--${name}`, `127.0.0.1:${this.#ports[name]}`)
     const child = spawn(SLUICE, [...args, ...this.#flags], { stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child
-    // A run that breaks off must not leave a relay behind.
-    const last = () => child.kill('SIGKILL')
+    // A run that breaks off must leave neither a relay nor its folder behind.
+    const last = () => {
+      child.kill('SIGKILL')
+      rmSync(this.data, { recursive: true, force: true, maxRetries: 5 })
+    }
     process.once('exit', last)
     child.once('exit', () => {
       process.off('exit', last)
@@ -119,6 +124,12 @@ export class Relay {
     const response = await fetch(`${this.origin}/ipfs/${cid}`)
     if (!response.ok) throw new Error(`${cid}: ${response.status} ${await response.text()}`)
     return Buffer.from(await response.arrayBuffer())
+  }
+
+  /** Where the relay keeps a block. */
+  blockPath(cid) {
+    const name = Buffer.from(CID.parse(cid).multihash.digest).toString('hex')
+    return join(this.data, 'blocks', name.slice(0, 2), name)
   }
 
   async #end(signal) {

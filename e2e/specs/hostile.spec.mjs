@@ -1,12 +1,13 @@
 // Bytes that lie: a flipped bit in any kind of block, and manifests that no honest publisher makes. Nothing wrong is
 // played or stored; where another source has the right bytes, the film plays.
 
-import { readFile } from 'node:fs/promises'
+import { open, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { cidOf, isBlock, makeWork, readWork } from '../lib/dag.mjs'
-import { fault } from '../lib/fault-proxy.mjs'
+import { FaultProxy, fault } from '../lib/fault-proxy.mjs'
 import { media, sha256File } from '../lib/media.mjs'
 import { storedBytes } from '../lib/store.mjs'
-import { controlled, expect, fetchedSha256, play, reaches, startFilm, test } from './fixtures.mjs'
+import { controlled, expect, fetchedSha256, play, reaches, seek, startFilm, stats, test } from './fixtures.mjs'
 
 const NAME = 'MP4 with the index first'
 
@@ -96,11 +97,46 @@ for (const kind of ['manifest', 'hash page', 'first chunk', 'middle chunk', 'las
     meddler.rules.push(fault.flip(cid))
     const { id, stream, path } = library.works[NAME]
     await play(page, meddler.origin, id)
+    // Into the spoiled place, whether the node is there already or not.
+    await seek(page, 10.5)
+    await seek(page, 19)
+    await expect(page.getByTestId('error')).toHaveCount(0)
+    await expect.poll(async () => (await stats(page)).transport).not.toBe('http')
     const got = await fetchedSha256(page, stream)
     expect(got.sha256).toBe(await sha256File(path))
     await nothingFalseIsStored(page, library)
   })
 }
+
+test('a flipped bit on the relay\'s disk: the node\'s chunk is refused and the gateway asked', async ({ page, ownRelay }) => {
+  const path = await media('index-first.mp4')
+  const id = await ownRelay.publish(path, { title: 'Rotten' })
+  const { files } = await readWork(id, (cid) => ownRelay.block(cid))
+  const meddler = await FaultProxy.create(ownRelay.origin)
+  // The gateway still has every block as it was; the disk, and with it the node, does not.
+  for (const cid of files[0].chunks) {
+    const body = await ownRelay.block(cid)
+    const answer = { status: 200, headers: { 'content-type': 'application/vnd.ipld.raw' }, body }
+    meddler.rules.push(fault.replace((asked) => asked.startsWith(`/ipfs/${cid}`), answer))
+  }
+  for (const cid of files[0].chunks.slice(1)) {
+    const file = await open(ownRelay.blockPath(cid), 'r+')
+    const { buffer } = await file.read(Buffer.alloc(1), 0, 1, 1000)
+    await file.write(Buffer.of(buffer[0] ^ 1), 0, 1, 1000)
+    await file.close()
+  }
+  await play(page, meddler.origin, id)
+  await expect.poll(async () => (await stats(page)).transport).not.toBe('http')
+  await seek(page, 12)
+  const stream = `/stream/${id}/${files[0].entry.path}`
+  expect((await fetchedSha256(page, stream)).sha256).toBe(await sha256File(path))
+  for (const { base64, store, key } of await storedBytes(page, 200_000)) {
+    if (store !== 'chunks') continue
+    const index = parseInt(key.slice(-16), 16)
+    expect(String(cidOf(Buffer.from(base64, 'base64'))), `stored chunk ${index}`).toBe(files[0].chunks[index])
+  }
+  await meddler.close()
+})
 
 test('a flipped bit in the card: its text is not shown as the creator\'s', async ({ page, meddler, library }) => {
   const { id } = library.works[NAME]
@@ -116,6 +152,8 @@ test('a flipped bit in the card: its text is not shown as the creator\'s', async
     expect(Buffer.from(base64, 'base64').equals(bad)).toBe(false)
   }
 })
+
+const UNSIGNED = ['another creator\'s name on it', 'a changed signature', 'no signature']
 
 /** Works made by hand, each with a reason to be refused. */
 async function hostileWorks() {
@@ -138,6 +176,10 @@ async function hostileWorks() {
       spoil: (manifest) => ({ ...manifest, files: [{ ...manifest.files[0], len: 600_000_000 }] }),
     }),
     'a key that is not the one committed to': makeWork([honest], { spoil: (manifest) => ({ ...manifest, keys: [new Uint8Array(32)] }) }),
+    'a field nobody knows': makeWork([honest], { spoil: (manifest) => ({ ...manifest, onload: 'alert(1)' }) }),
+    'a version nobody knows': makeWork([honest], { spoil: (manifest) => ({ ...manifest, v: 2 }) }),
+    // These three name honest files. Their bytes are what the link names, so the worker may serve them; the page, which
+    // would show a creator who never signed, refuses.
     'another creator\'s name on it': makeWork([honest], {
       spoilSigned: (manifest) => ({ ...manifest, creator: 'did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK' }),
     }),
@@ -147,8 +189,6 @@ async function hostileWorks() {
     'no signature': makeWork([honest], {
       spoilSigned: ({ sig: _sig, ...manifest }) => manifest,
     }),
-    'a field nobody knows': makeWork([honest], { spoil: (manifest) => ({ ...manifest, onload: 'alert(1)' }) }),
-    'a version nobody knows': makeWork([honest], { spoil: (manifest) => ({ ...manifest, v: 2 }) }),
   }
 }
 
@@ -178,6 +218,8 @@ test('manifests no honest publisher makes are refused', async ({ page, meddler }
       serve(meddler, made)
       await page.goto(`${meddler.origin}/w/${made.id}`)
       await expect(page.getByTestId('error'), what).toBeVisible()
+      expect(await page.evaluate(() => document.querySelector('video')?.currentSrc ?? ''), what).toBe('')
+      if (UNSIGNED.includes(what)) return
       const paths = [...made.manifest.files.map(({ path }) => path), 'x', 'x.mp4', 'evil.html', '..%2fx', '%2e%2e%2fx']
       for (const path of paths) {
         const got = await page.evaluate(async (url) => {
@@ -192,18 +234,26 @@ test('manifests no honest publisher makes are refused', async ({ page, meddler }
   }
 })
 
-test('a poster or block that is HTML runs nothing, even opened as a document', async ({ context, page, meddler }) => {
+test('a poster that is HTML behind a picture\'s first bytes runs nothing, even opened as a document', async ({ context, page, ownRelay }) => {
+  const poster = join(ownRelay.data, 'polyglot.jpg')
   const html = Buffer.from('<!doctype html><script>window.owned = true</script>')
-  const cid = String(cidOf(html))
-  meddler.rules.push(
-    fault.replace((path) => path.startsWith(`/ipfs/${cid}`), { status: 200, headers: { 'content-type': 'text/html' }, body: html }),
-  )
-  await controlled(page, meddler.origin)
-  const document = await context.newPage()
-  await document.goto(`${meddler.origin}/ipfs/${cid}`).catch(() => {
-    // A download instead of a page is as good a refusal.
-  })
-  expect(await document.evaluate(() => window.owned)).toBeUndefined()
+  await writeFile(poster, Buffer.concat([Buffer.from('ffd8ffe000104a46494600010100000100010000', 'hex'), html]))
+  const id = await ownRelay.publish(await media('tiny.mp4'), { title: 'Polyglot', poster })
+  const cid = (await ownRelay.work(id)).poster
+  await controlled(page, ownRelay.origin)
+  for (const path of [`/ipfs/${cid}`, `/ipfs/${cid}?work=${id}`]) {
+    const document = await context.newPage()
+    const answer = document.waitForEvent('response', (response) => response.url().endsWith(path))
+    await document.goto(`${ownRelay.origin}${path}`).catch(() => {
+      // A download instead of a page is as good a refusal.
+    })
+    const headers = (await answer).headers()
+    expect(headers['x-content-type-options']).toBe('nosniff')
+    expect(headers['content-security-policy']).toMatch(/sandbox/)
+    expect(headers['content-type']).not.toMatch(/html/)
+    expect(await document.evaluate(() => window.owned)).toBeUndefined()
+    await document.close()
+  }
 })
 
 test('a chunk whose hash is right and whose key is wrong ends with a plain error', async ({ page, meddler }) => {
