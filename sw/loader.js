@@ -27,6 +27,13 @@ function start() {
   return starting;
 }
 
+// While the page loads its own code, read what it will ask for.
+function prepare(url) {
+  if (url.pathname.startsWith('/w/')) {
+    start().then((rust) => rust.prepare(url.pathname)).catch(() => {});
+  }
+}
+
 async function keepShell() {
   const cache = await caches.open(SHELL);
   const kept = new Set((await cache.keys()).map((request) => new URL(request.url).pathname));
@@ -40,12 +47,13 @@ self.addEventListener('install', (event) => {
   } else {
     // The first visit wants its first frame: the shell is kept once that is shown.
     self.skipWaiting();
-    start().catch(() => {});
   }
 });
 
 self.addEventListener('activate', (event) => {
   event.waitUntil(self.clients.claim());
+  self.clients.matchAll({ type: 'window', includeUncontrolled: true })
+    .then((pages) => pages.forEach((page) => prepare(new URL(page.url))));
   // Not waited for: fetches queue until this event is over.
   caches.keys().then((names) => Promise.all(
     names.filter((name) => name.startsWith('shell-') && name !== SHELL).map((name) => caches.delete(name)),
@@ -94,6 +102,7 @@ self.addEventListener('fetch', (event) => {
       event.respondWith(fromRust((rust) => rust.block(request, event.clientId)));
     }
   } else if (request.method === 'GET' && !OUTSIDE.test(url.pathname)) {
+    if (request.mode === 'navigate') prepare(url);
     event.respondWith(shell(request));
   }
 });
@@ -109,3 +118,6 @@ self.addEventListener('message', (event) => {
     }
   })().catch((error) => console.error('service worker:', error)));
 });
+
+// Whatever woke us will want WASM soon.
+start().catch(() => {});

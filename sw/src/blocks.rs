@@ -74,6 +74,14 @@ impl Want {
 /// faster than it is written to the store.
 const MAX_RECENT: usize = 16;
 
+/// A block held in memory.
+struct Recent {
+    digest: Digest,
+    bytes: Rc<Vec<u8>>,
+    /// What the next reader is told: where it came from if nobody was told yet, else the store.
+    origin: Origin,
+}
+
 /// Verified bytes and where they came from, or what each source said.
 pub(crate) type Found = Result<(Rc<Vec<u8>>, Origin), Vec<Attempt>>;
 
@@ -90,7 +98,7 @@ pub(crate) struct Blocks {
     /// windows.
     flights: RefCell<HashMap<Digest, (u64, WeakShared<Flight>)>>,
     /// What was delivered last, the newest at the back.
-    recent: RefCell<VecDeque<(Digest, Rc<Vec<u8>>)>>,
+    recent: RefCell<VecDeque<Recent>>,
     /// Tells a flight from a cancelled one for the same block.
     flown: Cell<u64>,
 }
@@ -108,30 +116,47 @@ impl Blocks {
 
     /// One block. Dropping the future of the last who waits cancels the fetch.
     pub(crate) async fn obtain(self: &Rc<Self>, want: Want, urgency: Urgency) -> Found {
-        if let Some(bytes) = self.recall(&want.digest) {
-            return Ok((bytes, Origin::Store));
+        if let Some(found) = self.recall(&want.digest) {
+            return Ok(found);
         }
         let flight = self.join(want, urgency);
         let found = flight.await;
         if let Ok((bytes, _)) = &found {
-            self.remember(want.digest, Rc::clone(bytes));
+            self.remember(want.digest, Rc::clone(bytes), Origin::Store);
         }
         found
     }
 
-    fn recall(&self, digest: &Digest) -> Option<Rc<Vec<u8>>> {
-        let recent = self.recent.borrow();
-        let known = recent.iter().find(|(known, _)| known == digest);
-        known.map(|(_, bytes)| Rc::clone(bytes))
+    /// Fetches a block that somebody will soon want.
+    pub(crate) async fn prepare(self: &Rc<Self>, want: Want) {
+        if self.recall(&want.digest).is_some() {
+            return;
+        }
+        if let Ok((bytes, origin)) = self.join(want, Urgency::First).await {
+            self.remember(want.digest, bytes, origin);
+        }
     }
 
-    fn remember(&self, digest: Digest, bytes: Rc<Vec<u8>>) {
+    fn recall(&self, digest: &Digest) -> Option<(Rc<Vec<u8>>, Origin)> {
         let mut recent = self.recent.borrow_mut();
-        recent.retain(|(known, _)| *known != digest);
+        let known = recent.iter_mut().find(|known| known.digest == *digest)?;
+        let origin = std::mem::replace(&mut known.origin, Origin::Store);
+        Some((Rc::clone(&known.bytes), origin))
+    }
+
+    fn remember(&self, digest: Digest, bytes: Rc<Vec<u8>>, origin: Origin) {
+        let mut recent = self.recent.borrow_mut();
+        // Somebody joined the flight meanwhile and was told the origin already.
+        let told = recent.iter().any(|known| known.digest == digest);
+        recent.retain(|known| known.digest != digest);
         if recent.len() == MAX_RECENT {
             recent.pop_front();
         }
-        recent.push_back((digest, bytes));
+        recent.push_back(Recent {
+            digest,
+            bytes,
+            origin: if told { Origin::Store } else { origin },
+        });
     }
 
     fn join(self: &Rc<Self>, want: Want, urgency: Urgency) -> Shared<Flight> {

@@ -135,6 +135,15 @@ pub async fn block(request: Request, client: String) -> Result<Response, JsValue
     }
 }
 
+/// Starts reading what the page at this path will want; nobody waits for it.
+#[wasm_bindgen]
+pub async fn prepare(path: String) {
+    let worker = Worker::get();
+    if let Some(Ok(content)) = path.strip_prefix("/w/").map(str::parse) {
+        worker.prepare(content).await;
+    }
+}
+
 /// Takes a page's message. Returns what only `loader.js` can do, if anything.
 #[wasm_bindgen]
 pub async fn message(data: JsValue, client: String, port: Option<MessagePort>) -> Option<String> {

@@ -4,14 +4,15 @@ use std::{cell::RefCell, rc::Rc};
 
 use futures::future::{FutureExt, LocalBoxFuture, Shared};
 use sluice_core::{
-    ContentId,
+    ChunkIndex, ContentId,
     bridge::{Attempt, Failure, Missing, Origin, Served, Trouble},
+    fetch::Urgency,
     stream::Target,
 };
 use sluice_web::idb_store::IndexedDbStore;
 
 use crate::{
-    blocks::{Blocks, Want},
+    blocks::{Blocks, Kind, Want},
     body::Reader,
     node::NodeLink,
     report,
@@ -143,6 +144,30 @@ impl Worker {
             }
         })?;
         Reader::new(work, Rc::clone(&self.blocks), &target.path, client)
+    }
+
+    /// Reads what a page will want first of a work: manifest, first hash page, first chunk.
+    pub(crate) async fn prepare(&self, content: ContentId) {
+        // Whatever fails here is met again, and told, when the player asks.
+        let Ok(work) = self.work(content).await else {
+            return;
+        };
+        let Some((file, _)) = work.manifest().main_file() else {
+            return;
+        };
+        let first = ChunkIndex(0);
+        let digest = work
+            .digest_of(&self.blocks, file, first, Urgency::First)
+            .await;
+        if let Ok(digest) = digest {
+            let kind = Kind::Chunk { file, index: first };
+            let want = Want {
+                content,
+                digest,
+                kind,
+            };
+            self.blocks.prepare(want).await;
+        }
     }
 
     /// One block for a page.
