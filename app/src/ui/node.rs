@@ -35,6 +35,9 @@ const IDLE: Duration = Duration::from_secs(3);
 /// Where that tab says how the node is.
 const CHANNEL: &str = "sluice-node-status";
 
+/// What a tab says on the channel to be told.
+const ASK: &str = "status?";
+
 /// The node's signals. One per page.
 #[derive(Clone, Copy)]
 pub(crate) struct Node {
@@ -47,6 +50,7 @@ pub(crate) struct Node {
     online: Gate,
     port: StoredValue<Option<SendWrapper<MessagePort>>>,
     channel: StoredValue<Option<SendWrapper<BroadcastChannel>>>,
+    said: StoredValue<Option<SendWrapper<JsValue>>>,
     prefs: Prefs,
     worker: Worker,
 }
@@ -61,6 +65,7 @@ impl Node {
             online: Gate::new(),
             port: StoredValue::new(None),
             channel: StoredValue::new(None),
+            said: StoredValue::new(None),
             worker,
             prefs,
         };
@@ -130,9 +135,9 @@ impl Node {
 
     fn listen(self, port: MessagePort) {
         let heard = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-            // Answers to questions are none of the page's: it asks none.
-            if let Some((FromNode::Status(status), _)) = envelope::unwrap(&event.data()) {
+            if let Some(status) = status_in(&event.data()) {
                 self.learn(status);
+                self.said.set_value(Some(SendWrapper::new(event.data())));
                 self.tell_others();
             }
         });
@@ -149,36 +154,35 @@ impl Node {
         self.status.set(status);
     }
 
-    /// Listens to the tab that runs the node, and answers those that ask while it is this one.
+    /// Listens to the tab that runs the node; asks it to say again how it is, while it is another one.
     fn tune_in(self) {
         // Without the channel this page shows no state of a node elsewhere; nothing else depends on it.
         let Ok(channel) = BroadcastChannel::new(CHANNEL) else {
             return;
         };
         let heard = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-            if let Some((ToNode::Watch, _)) = envelope::unwrap(&event.data()) {
+            let data = event.data();
+            if !self.here.get_untracked() {
+                if let Some(status) = status_in(&data) {
+                    self.learn(status);
+                }
+            } else if data.as_string().as_deref() == Some(ASK) {
                 self.tell_others();
-            } else if let Some((FromNode::Status(status), _)) = envelope::unwrap(&event.data())
-                && !self.here.get_untracked()
-            {
-                self.learn(status);
             }
         });
         channel.set_onmessage(Some(heard.as_ref().unchecked_ref()));
         heard.forget();
-        // Fails only for values that cannot be cloned; ours are bytes.
-        let _ = channel.post_message(&envelope::wrap(&ToNode::Watch, None).value);
+        // Fails only for values that cannot be cloned.
+        let _ = channel.post_message(&ASK.into());
         self.channel.set_value(Some(SendWrapper::new(channel)));
     }
 
+    /// Passes on to the other tabs what the node said last.
     fn tell_others(self) {
-        if self.here.get_untracked() {
-            let status = envelope::wrap(&FromNode::Status(self.status.get_untracked()), None);
-            self.channel.with_value(|channel| {
-                if let Some(channel) = channel {
-                    let _ = channel.post_message(&status.value);
-                }
-            });
+        let channel = self.channel.get_value();
+        if let (Some(channel), Some(said)) = (channel, self.said.get_value()) {
+            // Fails only for values that cannot be cloned; this one came here as a clone.
+            let _ = channel.post_message(&said);
         }
     }
 
@@ -197,6 +201,15 @@ impl Node {
                 worker.tell(&ToWorker::NodePort, Some(channel.port2()));
             }
         });
+    }
+}
+
+/// The status in a message of the node; its answers to questions are none of the page's, which asks none.
+#[inline(never)]
+fn status_in(data: &JsValue) -> Option<NodeStatus> {
+    match envelope::unwrap(data)?.0 {
+        FromNode::Status(status) => Some(status),
+        FromNode::Found { .. } | FromNode::Failed { .. } => None,
     }
 }
 

@@ -131,6 +131,7 @@ pub(super) fn wire(player: El, screen: Screen) -> El {
         .on("loadedmetadata", on_metadata)
         .on("loadeddata", on_ready)
         .on("waiting", on_waiting)
+        .on("seeking", on_waiting)
         .on("canplay", on_going)
         .on("seeked", on_going)
         .on("playing", on_playing)
