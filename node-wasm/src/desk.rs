@@ -3,13 +3,12 @@
 //! Each question becomes a task; its answer goes back over the port it came by. A question that is
 //! cancelled, or whose port was replaced, stops its task and with it the request on the wire.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use futures::future::{AbortHandle, Abortable};
+use futures::{
+    FutureExt,
+    future::{AbortHandle, Abortable, LocalBoxFuture, Shared},
+};
 use sluice_core::{
     ContentId, Digest,
     bridge::{Attempt, FromNode, Origin, Ticket, ToNode, Trouble},
@@ -40,8 +39,8 @@ pub(crate) struct Desk {
     status: Rc<StatusBoard>,
     ports: RefCell<Vec<Rc<Counter>>>,
     sessions: RefCell<Option<Sessions>>,
-    store: RefCell<Option<IndexedDbStore>>,
-    store_tried: Cell<bool>,
+    /// Opened by the first block to be kept; whoever comes meanwhile waits for the same opening.
+    store: Shared<LocalBoxFuture<'static, Option<IndexedDbStore>>>,
 }
 
 /// One port and the questions open on it.
@@ -67,8 +66,9 @@ impl Desk {
             status,
             ports: RefCell::default(),
             sessions: RefCell::default(),
-            store: RefCell::default(),
-            store_tried: Cell::new(false),
+            store: async { IndexedDbStore::open().await.ok() }
+                .boxed_local()
+                .shared(),
         })
     }
 
@@ -205,12 +205,7 @@ impl Desk {
     }
 
     async fn keep(self: Rc<Self>, shelf: Shelf, bytes: Vec<u8>) {
-        if !self.store_tried.replace(true) {
-            let store = IndexedDbStore::open().await.ok();
-            *self.store.borrow_mut() = store;
-        }
-        let store = self.store.borrow().clone();
-        if let Some(store) = store {
+        if let Some(store) = self.store.clone().await {
             keep::keep(store, shelf, Rc::new(bytes)).await;
         }
     }
