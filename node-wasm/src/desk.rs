@@ -169,6 +169,10 @@ impl Desk {
         counter.open.borrow_mut().insert(ticket, abort);
         let (desk, counter) = (Rc::clone(self), Rc::downgrade(counter));
         let task = async move {
+            // A store slower than the network must slow the network, not fill the memory.
+            if let Some(store) = desk.store.clone().await {
+                store.room().await;
+            }
             let found = sessions.request(content, item).await;
             let found = found.and_then(|bytes| {
                 if digest.matches(&bytes) {

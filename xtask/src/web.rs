@@ -41,7 +41,7 @@ const INPUTS: [&str; 13] = [
 ];
 
 /// Directories inside [`INPUTS`] that no build reads.
-const NOT_INPUTS: [&str; 3] = ["tests", "benches", "node_modules"];
+const NOT_INPUTS: [&str; 4] = ["tests", "benches", "fuzz", "node_modules"];
 
 /// What a browser may get compressed. Everything else is compressed by itself already.
 const COMPRESSIBLE: [&str; 8] = [
@@ -115,21 +115,13 @@ fn trunk(context: &Context, stage: &Path) -> Result<std::process::Command> {
         .arg(stage)
         .env(
             "CARGO_ENCODED_RUSTFLAGS",
-            rust_flags(context)?.join("\u{1f}"),
+            remap(context)?.join("\u{1f}"),
         )
         // Its reader wants the compiler's error, which stands above, not a trace of Trunk.
         .env("RUST_BACKTRACE", "0")
         // Trunk 0.21 takes the value of NO_COLOR for its own flag and dies of anything but true or false.
         .env_remove("NO_COLOR");
     Ok(trunk)
-}
-
-/// Flags of the shipped modules, and of nothing else.
-fn rust_flags(context: &Context) -> Result<Vec<String>> {
-    let mut flags = remap(context)?;
-    // Leptos views behind one type instead of one type each: the app is 4 % smaller after brotli.
-    flags.extend(["--cfg".to_owned(), "erase_components".to_owned()]);
-    Ok(flags)
 }
 
 /// Panics name source files: without this, modules would carry this machine's paths, and differ by machine.

@@ -213,7 +213,6 @@ fn the_app_is_served_with_its_policies() {
             "{policy}"
         );
         assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
-        assert!(policy.contains("'unsafe-webtransport-hashes'"), "{policy}");
         assert!(!policy.contains("sandbox"), "{policy}");
         assert_eq!(page.header("cross-origin-opener-policy"), "same-origin");
         assert_eq!(page.header("referrer-policy"), "no-referrer");
