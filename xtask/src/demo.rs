@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use self::library::{CLIPS, Clip};
 use crate::build;
 use crate::context::Context;
+use crate::fingerprint::files;
 use crate::run;
 use crate::setup::{self, Need};
 
@@ -47,7 +48,8 @@ pub(crate) fn run(context: &Context) -> Result<()> {
 
 /// Makes and publishes each clip the data folder does not list yet, so a run that was killed repeats nothing.
 fn publish_missing(context: &Context, sluice: &Path, dir: &Path, data: &Path) -> Result<()> {
-    let listed = if data.exists() {
+    // Publishing makes the data folder; before that there is nothing to list.
+    let listed = if !files(data, &[])?.is_empty() {
         run::output(context.command(sluice).arg("list").arg("--data").arg(data))?
     } else {
         String::new()

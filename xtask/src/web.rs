@@ -113,10 +113,9 @@ fn trunk(context: &Context, stage: &Path) -> Result<std::process::Command> {
     trunk
         .args(["build", "--dist"])
         .arg(stage)
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            remap(context)?.join("\u{1f}"),
-        )
+        // stdout is for results.
+        .stdout(std::io::stderr())
+        .env("CARGO_ENCODED_RUSTFLAGS", remap(context)?.join("\u{1f}"))
         // Its reader wants the compiler's error, which stands above, not a trace of Trunk.
         .env("RUST_BACKTRACE", "0")
         // Trunk 0.21 takes the value of NO_COLOR for its own flag and dies of anything but true or false.

@@ -8,8 +8,8 @@ const SECONDS: u32 = 40;
 /// Frames per second of every clip.
 const RATE: u32 = 30;
 
-/// Width of a poster, as wide as a card of the grid on a dense screen.
-const POSTER_WIDTH: u32 = 960;
+/// Width of a poster, twice as wide as a card of the grid; any of ours then stays below the 256 KiB a poster may have.
+const POSTER_WIDTH: u32 = 640;
 
 /// One video of the library.
 pub(super) struct Clip {
@@ -130,7 +130,7 @@ impl Clip {
         let mut arguments = words(&format!("-ss {} -i", self.poster_at));
         arguments.push(video.to_string_lossy().into_owned());
         arguments.extend(words(&format!(
-            "-frames:v 1 -vf scale={POSTER_WIDTH}:-2 -q:v 4"
+            "-frames:v 1 -vf scale={POSTER_WIDTH}:-2 -q:v 5"
         )));
         arguments
     }
