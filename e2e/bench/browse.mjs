@@ -104,7 +104,7 @@ export async function browse({ samples, rounds, say, withSluice = true }) {
     for (let round = 1; round <= rounds; round += 1) {
       for (const [name, run] of Object.entries(contenders)) {
         say(`visits, round ${round} of ${rounds}: ${name}`)
-        await run()
+        await samples.attempt(name, run)
       }
     }
   } finally {

@@ -3,11 +3,26 @@
 /** Collects samples by name. */
 export class Samples {
   #byName = new Map()
+  /** Runs that broke off and were made again. */
+  failures = []
 
   add(name, value) {
     if (value === undefined || value === null || Number.isNaN(value)) return
     if (!this.#byName.has(name)) this.#byName.set(name, [])
     this.#byName.get(name).push(value)
+  }
+
+  /**
+   * Runs `body`, which adds samples when it succeeds; a run that breaks off is recorded under `failures` and made once
+   * more, so that one hiccup does not cost a whole benchmark and does not vanish either.
+   */
+  async attempt(name, body) {
+    try {
+      return await body()
+    } catch (error) {
+      this.failures.push(`${name}: ${error.message}`)
+      return await body()
+    }
   }
 
   /** Adds every number of `record` under `prefix.`. */
@@ -34,7 +49,7 @@ export class Samples {
   }
 
   toJSON() {
-    return Object.fromEntries(this.#byName)
+    return { ...Object.fromEntries(this.#byName), failures: this.failures }
   }
 }
 
