@@ -13,19 +13,40 @@ const SHELL = 'shell-__VERSION__';
 const PRECACHE = __PRECACHE__;
 
 let starting;
+let trap;
 
-// One instance per life of the worker; a failed start is tried again by the next event.
+// One instance per life of the worker. A failed start is tried again by the next event, and after
+// a trap the next event gets a fresh instance: a panicked one answers nothing any more.
 function start() {
   starting ??= (async () => {
+    trap = deferred();
+    trap.promise.catch(() => {});
+    const glue = self.sluiceGlue();
     const kept = await caches.match(WASM, { cacheName: SHELL });
-    await wasm_bindgen({ module_or_path: kept ?? fetch(WASM) });
-    return wasm_bindgen;
+    await glue({ module_or_path: kept ?? fetch(WASM) });
+    return glue;
   })().catch((error) => {
     starting = undefined;
     throw error;
   });
   return starting;
 }
+
+function deferred() {
+  const made = {};
+  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
+  return made;
+}
+
+// A trap in a task nobody waits for surfaces only here.
+function trapped(error) {
+  if (error instanceof WebAssembly.RuntimeError) {
+    starting = undefined;
+    trap?.reject(error);
+  }
+}
+self.addEventListener('error', (event) => trapped(event.error));
+self.addEventListener('unhandledrejection', (event) => trapped(event.reason));
 
 // While the page loads its own code, read what it will ask for.
 function prepare(url) {
@@ -74,11 +95,12 @@ function problem(status, title, detail) {
 
 async function fromRust(call) {
   try {
-    return await call(await start());
+    const rust = await start();
+    return await Promise.race([call(rust), trap.promise]);
   } catch (error) {
     console.error('service worker:', error);
-    starting = undefined; // a trapped instance stays trapped
-    return problem(500, 'The player could not start', 'Reload the page; if that does not help, clear the site\'s data.');
+    trapped(error);
+    return problem(500, 'The player stopped', 'Play again; if that does not help, reload the page.');
   }
 }
 

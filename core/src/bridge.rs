@@ -14,6 +14,9 @@ use crate::{
     link::{ContentId, Digest},
 };
 
+/// Name of the Web Lock held by the page that runs the node; the service worker finds it by that.
+pub const NODE_LOCK: &str = "sluice-node";
+
 /// Longest message, in bytes; buffers beside it do not count.
 pub const MAX_MESSAGE_LEN: usize = 16 * 1024;
 
@@ -35,6 +38,9 @@ pub enum ToWorker {
     /// Drop what was read of this work's manifest and pages; its blocks were cleared.
     #[n(4)]
     Forget(#[n(0)] ContentId),
+    /// Drop whatever was read of any work; the store was cleared.
+    #[n(5)]
+    ForgetAll,
 }
 
 /// From the service worker to a page.
@@ -114,6 +120,9 @@ pub enum Missing {
     /// The page asked for a file the work does not have.
     #[n(4)]
     File,
+    /// A card or a poster.
+    #[n(5)]
+    Block,
 }
 
 /// One source's answer.

@@ -8,6 +8,9 @@ pub const MAX_BACKOFF_MS: u64 = 30_000;
 /// Wait after the first failed round, in milliseconds.
 const FIRST_BACKOFF_MS: u64 = 1_000;
 
+/// A connection that ends sooner counts as a failed round, in milliseconds.
+const STABLE_MS: u64 = 10_000;
+
 /// Most addresses tried in one round.
 pub const MAX_CANDIDATES: usize = 8;
 
@@ -24,15 +27,28 @@ pub struct Candidate {
     pub transport: Transport,
 }
 
+/// How the page that dials was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Over HTTPS: a plain WebSocket is then mixed content.
+    pub https: bool,
+    /// From the viewer's own machine.
+    pub local: bool,
+}
+
 /// The addresses a browser can dial, best first: WebTransport, then WebSocket; each in the
-/// relay's order. A page that came over HTTPS may not open a plain WebSocket, except to its own
-/// machine.
-pub fn candidates(addresses: &[String], page_is_https: bool) -> Vec<Candidate> {
+/// relay's order. A page that came over HTTPS may not open a plain WebSocket, and only one that came
+/// from the viewer's own machine may dial that machine: a relay's loopback is not the viewer's.
+pub fn candidates(addresses: &[String], page: Page) -> Vec<Candidate> {
     let of = |wanted: Transport| {
         addresses.iter().filter_map(move |address| {
             let transport = transport_of(address)?;
-            let mixed = page_is_https && !is_encrypted(address) && !is_loopback(address);
-            (transport == wanted && !mixed).then(|| Candidate {
+            let allowed = if is_loopback(address) {
+                page.local
+            } else {
+                !page.https || is_encrypted(address)
+            };
+            (transport == wanted && allowed).then(|| Candidate {
                 address: address.clone(),
                 transport,
             })
@@ -42,6 +58,12 @@ pub fn candidates(addresses: &[String], page_is_https: bool) -> Vec<Candidate> {
         .chain(of(Transport::WebSocket))
         .take(MAX_CANDIDATES)
         .collect()
+}
+
+/// Whether a connection that lived this long counts as a success: a relay that accepts and closes
+/// at once must not be dialled in a tight loop.
+pub const fn was_worth_it(lived_ms: u64) -> bool {
+    lived_ms >= STABLE_MS
 }
 
 /// How long to wait after `failed` rounds in a row; `jitter` is uniform in 0..=255 and spreads
@@ -78,9 +100,19 @@ fn is_loopback(address: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn check(addresses: &[&str], page_is_https: bool, want: &[&str]) {
+    const PLAIN: Page = Page {
+        https: false,
+        local: false,
+    };
+    const HTTPS: Page = Page {
+        https: true,
+        local: false,
+    };
+
+    #[track_caller]
+    fn check(addresses: &[&str], page: Page, want: &[&str]) {
         let addresses: Vec<_> = addresses.iter().map(|text| (*text).to_owned()).collect();
-        let got = candidates(&addresses, page_is_https);
+        let got = candidates(&addresses, page);
         let got: Vec<_> = got.iter().map(|c| c.address.as_str()).collect();
         assert_eq!(got, want);
     }
@@ -91,7 +123,7 @@ mod tests {
 
     #[test]
     fn webtransport_comes_first() {
-        check(&[WS, WT], false, &[WT, WS]);
+        check(&[WS, WT], PLAIN, &[WT, WS]);
     }
 
     #[test]
@@ -104,20 +136,41 @@ mod tests {
         let circuit = format!("{WS}/p2p-circuit");
         check(
             &[plain[0], plain[1], hashless, &circuit, "", "ws"],
-            false,
+            PLAIN,
             &["ws"],
         );
     }
 
     #[test]
-    fn an_https_page_opens_plain_websockets_only_to_its_own_machine() {
+    fn an_https_page_opens_no_plain_websocket() {
+        check(&[WS, WSS], HTTPS, &[WSS]);
+    }
+
+    #[test]
+    fn only_a_page_from_this_machine_dials_this_machine() {
         let local = "/ip4/127.0.0.1/tcp/4002/ws/p2p/12D3";
-        check(&[WS, WSS, local], true, &[WSS, local]);
+        check(&[WS, local], PLAIN, &[WS]);
+        check(&[WS, local], HTTPS, &[]);
+        check(
+            &[local],
+            Page {
+                https: false,
+                local: true,
+            },
+            &[local],
+        );
+    }
+
+    #[test]
+    fn a_connection_that_ends_at_once_is_a_failure() {
+        assert!(!was_worth_it(0));
+        assert!(!was_worth_it(STABLE_MS - 1));
+        assert!(was_worth_it(STABLE_MS));
     }
 
     #[test]
     fn a_round_is_bounded() {
-        check(&[WS; 20], false, &[WS; MAX_CANDIDATES]);
+        check(&[WS; 20], PLAIN, &[WS; MAX_CANDIDATES]);
     }
 
     #[test]

@@ -80,6 +80,37 @@ pub fn plan(urgency: Urgency, node_is_online: bool) -> &'static [Source] {
     }
 }
 
+/// Silence on the way to the node after which it is taken for dead, in milliseconds.
+pub const DEAD_AFTER_MS: u64 = 5_000;
+
+const _: () = assert!(DEAD_AFTER_MS > AHEAD_PATIENCE_MS);
+
+/// Tells a node that is gone from one whose questions are dropped: a seek drops many at once.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silence {
+    heard: Option<UnixMillis>,
+    /// When the first question was put that got no answer and no other word in fair time.
+    since: Option<UnixMillis>,
+}
+
+impl Silence {
+    /// Anything came from the node at `now`.
+    pub const fn heard(&mut self, now: UnixMillis) {
+        self.heard = Some(now);
+        self.since = None;
+    }
+
+    /// A question put at `asked` is given up at `now`. Whether the node is dead.
+    pub fn abandoned(&mut self, asked: UnixMillis, now: UnixMillis) -> bool {
+        let spoke_since = self.heard.is_some_and(|heard| heard >= asked);
+        if spoke_since || now < asked.plus(URGENT_PATIENCE_MS) {
+            return false;
+        }
+        let since = *self.since.get_or_insert(asked);
+        now >= since.plus(DEAD_AFTER_MS)
+    }
+}
+
 /// Something that happened outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
@@ -87,6 +118,8 @@ pub enum Input {
     Delivered(Source),
     /// The source did not deliver.
     Failed(Source, Trouble),
+    /// The player now waits for it, or a seek made it the next one.
+    Hurry(Urgency),
     /// Time passed; nothing else happened.
     Tick,
 }
@@ -160,7 +193,15 @@ impl Fetcher {
                     self.deadline = Some(now);
                 }
             }
-            Input::Tick => {}
+            Input::Hurry(urgency) if urgency.patience_ms() < self.patience_ms => {
+                let gained = self.patience_ms - urgency.patience_ms();
+                self.patience_ms = urgency.patience_ms();
+                if self.ending.is_none() && self.any_idle() {
+                    let sooner = |at: UnixMillis| UnixMillis(at.0.saturating_sub(gained));
+                    self.deadline = self.deadline.map(sooner);
+                }
+            }
+            Input::Hurry(_) | Input::Tick => {}
         }
     }
 
@@ -275,6 +316,34 @@ mod tests {
         fetcher.handle(Input::Tick, T0.plus(URGENT_PATIENCE_MS));
         assert_eq!(drain(&mut fetcher), []);
         assert_eq!(fetcher.deadline(), Some(T0.plus(AHEAD_PATIENCE_MS)));
+    }
+
+    #[test]
+    fn a_block_the_player_comes_to_wait_for_loses_its_patience() {
+        let mut fetcher = started(Urgency::Ahead);
+        fetcher.handle(Input::Hurry(Urgency::Now), T0.plus(100));
+        assert_eq!(fetcher.deadline(), Some(T0.plus(URGENT_PATIENCE_MS)));
+        fetcher.handle(Input::Hurry(Urgency::Ahead), T0.plus(200));
+        assert_eq!(fetcher.deadline(), Some(T0.plus(URGENT_PATIENCE_MS)));
+        fetcher.handle(Input::Tick, T0.plus(URGENT_PATIENCE_MS));
+        assert_eq!(drain(&mut fetcher), [Output::Ask(Source::Gateway)]);
+    }
+
+    #[test]
+    fn only_lasting_silence_is_death() {
+        let mut silence = Silence::default();
+        // A seek drops questions that were hardly asked.
+        for at in 0..20 {
+            assert!(!silence.abandoned(T0, T0.plus(at)));
+        }
+        // Slow, but it speaks.
+        assert!(!silence.abandoned(T0, T0.plus(URGENT_PATIENCE_MS)));
+        silence.heard(T0.plus(700));
+        assert!(!silence.abandoned(T0, T0.plus(DEAD_AFTER_MS + 600)));
+        // Not a word since a question was put.
+        let asked = T0.plus(1_000);
+        assert!(!silence.abandoned(asked, asked.plus(URGENT_PATIENCE_MS)));
+        assert!(silence.abandoned(asked.plus(2_000), asked.plus(DEAD_AFTER_MS)));
     }
 
     #[test]

@@ -18,10 +18,10 @@ use libp2p::{
 };
 use sluice_core::{
     bridge::{NodeState, Transport},
-    dial::{self, Candidate, DIAL_PATIENCE_MS},
+    dial::{self, Candidate, DIAL_PATIENCE_MS, Page},
     wire::IDENTIFY_PROTOCOL,
 };
-use sluice_web::gateway;
+use sluice_web::{clock, gateway};
 
 use crate::{desk::Desk, session::Sessions, status::StatusBoard};
 
@@ -115,26 +115,35 @@ impl Link {
                 .change(|status| status.state = NodeState::Connecting);
             match self.dial_round().await {
                 Ok(connected) => {
-                    failed = 0;
+                    let since = clock::now();
                     self.serve(connected).await;
+                    if dial::was_worth_it(clock::now().0.saturating_sub(since.0)) {
+                        failed = 0;
+                        continue;
+                    }
+                    self.wait_out(&mut failed, "the relay closed the connection".into())
+                        .await;
                 }
-                Err(trouble) => {
-                    failed += 1;
-                    self.status.change(|status| {
-                        status.state = NodeState::Waiting;
-                        status.trouble = Some(trouble);
-                    });
-                    let wait = dial::backoff_ms(failed, jitter());
-                    self.turn_for(Duration::from_millis(wait)).await;
-                }
+                Err(trouble) => self.wait_out(&mut failed, trouble).await,
             }
         }
+    }
+
+    /// Says why there is no connection and waits before the next round.
+    async fn wait_out(&mut self, failed: &mut u32, trouble: String) {
+        *failed += 1;
+        self.status.change(|status| {
+            status.state = NodeState::Waiting;
+            status.trouble = Some(trouble);
+        });
+        let wait = dial::backoff_ms(*failed, jitter());
+        self.turn_for(Duration::from_millis(wait)).await;
     }
 
     /// Tries every address the relay names, best first.
     async fn dial_round(&mut self) -> Result<Connected, String> {
         let addresses = self.ask_addresses().await?;
-        let candidates = dial::candidates(&addresses, page_is_https());
+        let candidates = dial::candidates(&addresses, page());
         if candidates.is_empty() {
             return Err("the relay names no address a browser can dial".into());
         }
@@ -148,12 +157,15 @@ impl Link {
 
     /// Certificates rotate, so the addresses are asked for anew each round.
     async fn ask_addresses(&mut self) -> Result<Vec<String>, String> {
-        let mut asking = Box::pin(gateway::relay_addresses());
+        let silent = || "the relay does not answer".to_owned();
+        let patience = Box::pin(sleep(Duration::from_millis(DIAL_PATIENCE_MS)));
+        let mut asking = future::select(Box::pin(gateway::relay_addresses()), patience);
         loop {
             match future::select(&mut asking, self.swarm.select_next_some()).await {
-                Either::Left((addresses, _)) => {
-                    return addresses.map_err(|_| "the relay does not answer".into());
+                Either::Left((Either::Left((addresses, _)), _)) => {
+                    return addresses.map_err(|_| silent());
                 }
+                Either::Left((Either::Right(_), _)) => return Err(silent()),
                 Either::Right(_) => {}
             }
         }
@@ -187,6 +199,10 @@ impl Link {
                     if connection_id == id =>
                 {
                     return None;
+                }
+                Either::Right((SwarmEvent::ConnectionEstablished { connection_id, .. }, _)) => {
+                    // A slow dial that was given up came through after all.
+                    self.swarm.close_connection(connection_id);
                 }
                 Either::Right(_) => {}
             }
@@ -247,8 +263,21 @@ impl Link {
     }
 }
 
-fn page_is_https() -> bool {
-    web_sys::window().is_some_and(|window| window.location().protocol().as_deref() == Ok("https:"))
+fn page() -> Page {
+    let location = web_sys::window().map(|window| window.location());
+    let is = |read: Result<String, wasm_bindgen::JsValue>, wanted: &[&str]| {
+        read.is_ok_and(|text| wanted.contains(&text.as_str()))
+    };
+    location.map_or(
+        Page {
+            https: true,
+            local: false,
+        },
+        |location| Page {
+            https: is(location.protocol(), &["https:"]),
+            local: is(location.hostname(), &["localhost", "127.0.0.1", "[::1]"]),
+        },
+    )
 }
 
 fn jitter() -> u8 {

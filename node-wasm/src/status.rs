@@ -7,7 +7,7 @@ use sluice_core::bridge::{FromNode, NodeStatus};
 use sluice_web::envelope;
 use web_sys::MessagePort;
 
-/// Most ports told; the longest there is dropped. One page and one service worker use two.
+/// Most ports told; the longest there but the page's own is dropped. One page and one service worker use two.
 const MAX_WATCHERS: usize = 8;
 
 /// How often byte counts are told while they change.
@@ -27,7 +27,8 @@ impl StatusBoard {
         envelope::post(&port, &FromNode::Status(self.status.borrow().clone()), None);
         let mut watchers = self.watchers.borrow_mut();
         if watchers.len() == MAX_WATCHERS {
-            watchers.remove(0);
+            // The first is the page's own and lives as long as we do.
+            watchers.remove(1);
         }
         watchers.push(port);
     }

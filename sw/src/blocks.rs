@@ -14,8 +14,9 @@ use std::{
 
 use futures::{
     StreamExt,
+    channel::mpsc,
     future::{self, Either, FutureExt, LocalBoxFuture, RemoteHandle, Shared, WeakShared},
-    stream::FuturesUnordered,
+    stream::{self, FuturesUnordered},
 };
 use sluice_core::{
     ChunkIndex, ContentId, Digest, FileIndex, Link,
@@ -90,13 +91,21 @@ pub(crate) type Answer = Result<(Vec<u8>, Origin), Trouble>;
 
 type Flight = RemoteHandle<Found>;
 
+/// A fetch under way.
+struct Known {
+    number: u64,
+    flight: WeakShared<Flight>,
+    /// Takes a new hurry; one that finds it full is not the first and changes nothing.
+    hurry: mpsc::Sender<Urgency>,
+}
+
 /// All the ways to a block.
 pub(crate) struct Blocks {
     store: SharedStore,
     node: Rc<NodeLink>,
     /// Fetches under way. An entry goes when its fetch ends, so this is bounded by the readers'
     /// windows.
-    flights: RefCell<HashMap<Digest, (u64, WeakShared<Flight>)>>,
+    flights: RefCell<HashMap<Digest, Known>>,
     /// What was delivered last, the newest at the back.
     recent: RefCell<VecDeque<Recent>>,
     /// Tells a flight from a cancelled one for the same block.
@@ -137,6 +146,11 @@ impl Blocks {
         }
     }
 
+    /// Drops whatever is held; the store was cleared.
+    pub(crate) fn forget_recent(&self) {
+        self.recent.borrow_mut().clear();
+    }
+
     fn recall(&self, digest: &Digest) -> Option<(Rc<Vec<u8>>, Origin)> {
         let mut recent = self.recent.borrow_mut();
         let known = recent.iter_mut().find(|known| known.digest == *digest)?;
@@ -160,31 +174,42 @@ impl Blocks {
     }
 
     fn join(self: &Rc<Self>, want: Want, urgency: Urgency) -> Shared<Flight> {
-        let mut flights = self.flights.borrow_mut();
-        if let Some(flight) = flights
-            .get(&want.digest)
-            .and_then(|(_, flight)| flight.upgrade())
-        {
+        if let Some(flight) = self.hurry(&want.digest, urgency) {
             return flight;
         }
         let number = self.flown.get();
         self.flown.set(number + 1);
         let this = Rc::clone(self);
+        let (hurry, hurries) = mpsc::channel(1);
         // A task of its own: it goes on between the player's reads.
         let (task, handle) = async move {
             let _entry = Entry(Rc::clone(&this), want.digest, number);
-            this.find(want, urgency).await
+            this.find(want, urgency, hurries).await
         }
         .remote_handle();
         wasm_bindgen_futures::spawn_local(task);
-        let flight = handle.shared();
-        if let Some(weak) = flight.downgrade() {
-            flights.insert(want.digest, (number, weak));
+        let shared = handle.shared();
+        if let Some(flight) = shared.downgrade() {
+            let known = Known {
+                number,
+                flight,
+                hurry,
+            };
+            self.flights.borrow_mut().insert(want.digest, known);
         }
-        flight
+        shared
     }
 
-    async fn find(&self, want: Want, urgency: Urgency) -> Found {
+    /// Tells the fetch of a block, if there is one, how urgent it has become.
+    pub(crate) fn hurry(&self, digest: &Digest, urgency: Urgency) -> Option<Shared<Flight>> {
+        let mut flights = self.flights.borrow_mut();
+        let known = flights.get_mut(digest)?;
+        let flight = known.flight.upgrade()?;
+        let _ = known.hurry.try_send(urgency);
+        Some(flight)
+    }
+
+    async fn find(&self, want: Want, urgency: Urgency, hurries: mpsc::Receiver<Urgency>) -> Found {
         let store = self.store.clone().await;
         if let Some(store) = &store {
             match keep::read(store, want.shelf()).await {
@@ -198,7 +223,7 @@ impl Blocks {
             // A store slower than the network must slow the network, not fill the memory.
             store.room().await;
         }
-        let (bytes, origin) = self.fetch(want, urgency).await?;
+        let (bytes, origin) = self.fetch(want, urgency, hurries).await?;
         let bytes = Rc::new(bytes);
         // The node keeps what it fetched itself.
         if let Some(store) = store
@@ -209,33 +234,41 @@ impl Blocks {
         Ok((bytes, origin))
     }
 
-    async fn fetch(&self, want: Want, urgency: Urgency) -> Result<(Vec<u8>, Origin), Vec<Attempt>> {
+    async fn fetch(
+        &self,
+        want: Want,
+        urgency: Urgency,
+        hurries: mpsc::Receiver<Urgency>,
+    ) -> Result<(Vec<u8>, Origin), Vec<Attempt>> {
         let sources = fetch::plan(urgency, self.node.is_online());
         let mut fetcher = Fetcher::new(sources, urgency, clock::now());
         let mut asked = FuturesUnordered::new();
+        // A fetch outlives whoever could hurry it.
+        let mut hurries = hurries.chain(stream::pending());
         loop {
             while let Some(output) = fetcher.poll() {
                 match output {
                     Output::Ask(source) => asked.push(self.ask(source, want, urgency)),
-                    // Dropping the future that lost is the cancellation.
+                    // Only a delivery cancels, and returning drops the futures that lost.
                     Output::Cancel(_) => {}
                     Output::Exhausted(tried) => return Err(tried),
                 }
             }
             let deadline = fetcher.deadline().unwrap_or_else(clock::now);
             let timer = Box::pin(clock::until(deadline));
-            let event = match future::select(asked.select_next_some(), timer).await {
-                Either::Left((answer, _)) => answer,
-                Either::Right(_) => {
-                    fetcher.handle(Input::Tick, clock::now());
-                    continue;
+            let quiet = future::select(timer, hurries.next());
+            match future::select(asked.select_next_some(), quiet).await {
+                Either::Left(((_, Ok((bytes, origin))), _)) if want.digest.matches(&bytes) => {
+                    return Ok((bytes, origin));
                 }
-            };
-            let (source, answer) = event;
-            match answer {
-                Ok((bytes, origin)) if want.digest.matches(&bytes) => return Ok((bytes, origin)),
-                Ok(_) => fetcher.handle(Input::Failed(source, Trouble::Wrong), clock::now()),
-                Err(trouble) => fetcher.handle(Input::Failed(source, trouble), clock::now()),
+                Either::Left(((source, answer), _)) => {
+                    let trouble = answer.err().unwrap_or(Trouble::Wrong);
+                    fetcher.handle(Input::Failed(source, trouble), clock::now());
+                }
+                Either::Right((Either::Right((Some(urgency), _)), _)) => {
+                    fetcher.handle(Input::Hurry(urgency), clock::now());
+                }
+                Either::Right(_) => fetcher.handle(Input::Tick, clock::now()),
             }
         }
     }
@@ -270,7 +303,7 @@ impl Drop for Entry {
         // A newer flight for the same block may have taken the place of a cancelled one.
         if flights
             .get(&self.1)
-            .is_some_and(|(number, _)| *number == self.2)
+            .is_some_and(|known| known.number == self.2)
         {
             flights.remove(&self.1);
         }

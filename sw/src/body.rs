@@ -12,6 +12,7 @@ use sluice_core::{
     FileIndex,
     bridge::{Attempt, Missing, Origin, Served, Trouble},
     chunk::{Layout, Piece},
+    fetch::Urgency,
     media::MediaType,
     range::ByteSpan,
     seal::Place,
@@ -52,7 +53,7 @@ pub(crate) struct Body {
 struct Ahead {
     reader: Rc<Reader>,
     pieces: Box<dyn Iterator<Item = Piece>>,
-    flights: VecDeque<RemoteHandle<Result<Uint8Array, StreamError>>>,
+    flights: VecDeque<(Piece, RemoteHandle<Result<Uint8Array, StreamError>>)>,
     window: usize,
 }
 
@@ -102,6 +103,13 @@ impl Reader {
             .await
             .unwrap_or_else(|| Ok(Uint8Array::new_with_length(0)))?;
         Ok(Body { first, rest })
+    }
+
+    /// The player waits for this piece now.
+    fn hurry(&self, piece: Piece) {
+        if let Some(digest) = self.work.known_digest(self.file, piece.chunk) {
+            let _ = self.blocks.hurry(&digest, Urgency::Now);
+        }
     }
 
     async fn read(&self, piece: Piece, ahead: usize) -> Result<Uint8Array, StreamError> {
@@ -172,7 +180,8 @@ impl Ahead {
     /// The next bytes, in order; `None` at the end.
     async fn next(&mut self) -> Option<Result<Uint8Array, StreamError>> {
         self.fill();
-        let flight = self.flights.pop_front()?;
+        let (piece, flight) = self.flights.pop_front()?;
+        self.reader.hurry(piece);
         let result = flight.await;
         if result.is_ok() {
             self.window = (self.window + 1).min(MAX_WINDOW);
@@ -192,7 +201,7 @@ impl Ahead {
             let (reader, ahead) = (Rc::clone(&self.reader), self.flights.len());
             let (task, handle) = async move { reader.read(piece, ahead).await }.remote_handle();
             wasm_bindgen_futures::spawn_local(task);
-            self.flights.push_back(handle);
+            self.flights.push_back((piece, handle));
         }
     }
 }

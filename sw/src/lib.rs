@@ -161,6 +161,10 @@ pub async fn message(data: JsValue, client: String, port: Option<MessagePort>) -
             worker.forget(&content);
             None
         }
+        ToWorker::ForgetAll => {
+            worker.forget_all();
+            None
+        }
     }
 }
 

@@ -12,11 +12,12 @@ use std::{
 
 use futures::channel::oneshot;
 use sluice_core::{
+    UnixMillis,
     bridge::{FromNode, FromWorker, NodeState, Ticket, ToNode, Trouble},
-    fetch::Urgency,
+    fetch::{Silence, Urgency},
     wire::Priority,
 };
-use sluice_web::envelope;
+use sluice_web::{clock, envelope};
 use wasm_bindgen::prelude::*;
 use web_sys::{MessageEvent, MessagePort};
 
@@ -28,9 +29,6 @@ use crate::{
 /// Most questions open at once; further ones go elsewhere.
 const MAX_QUESTIONS: usize = 64;
 
-/// Silent questions in a row after which the port is taken for dead.
-const MAX_SILENT: u32 = 4;
-
 /// The port to the node, if any. Shared by every reader.
 #[derive(Default)]
 pub(crate) struct NodeLink {
@@ -38,7 +36,7 @@ pub(crate) struct NodeLink {
     online: Cell<bool>,
     questions: RefCell<HashMap<Ticket, oneshot::Sender<Answer>>>,
     next_ticket: Cell<Ticket>,
-    silent: Cell<u32>,
+    silence: Cell<Silence>,
     looked: Cell<bool>,
 }
 
@@ -133,12 +131,16 @@ impl NodeLink {
         let question = Question {
             link: Rc::clone(self),
             ticket,
+            asked: clock::now(),
             answered: Cell::new(false),
         };
         Some((question, receiver))
     }
 
     fn hear(&self, message: FromNode, payload: Option<Vec<u8>>) {
+        let mut silence = self.silence.get();
+        silence.heard(clock::now());
+        self.silence.set(silence);
         match (message, payload) {
             (FromNode::Found { ticket, origin }, Some(bytes)) => {
                 self.settle(ticket, Ok((bytes, origin)));
@@ -148,14 +150,12 @@ impl NodeLink {
                 self.settle(ticket, Err(attempt.trouble));
             }
             (FromNode::Status(status), _) => {
-                self.silent.set(0);
                 self.online.set(status.state == NodeState::Online);
             }
         }
     }
 
     fn settle(&self, ticket: Ticket, answer: Answer) {
-        self.silent.set(0);
         if let Some(sender) = self.questions.borrow_mut().remove(&ticket) {
             // Whoever stopped waiting has no use for it.
             let _ = sender.send(answer);
@@ -163,15 +163,17 @@ impl NodeLink {
     }
 
     /// A question was given up without an answer.
-    fn give_up(&self, ticket: Ticket) {
+    fn give_up(&self, ticket: Ticket, asked: UnixMillis) {
         if self.questions.borrow_mut().remove(&ticket).is_none() {
             return;
         }
         if let Some(line) = self.line.borrow().as_ref() {
             envelope::post(&line.port, &ToNode::Cancel(ticket), None);
         }
-        self.silent.set(self.silent.get() + 1);
-        if self.silent.get() >= MAX_SILENT {
+        let mut silence = self.silence.get();
+        let dead = silence.abandoned(asked, clock::now());
+        self.silence.set(silence);
+        if dead {
             // The page that owned the node is gone or stuck: do without until a new port comes.
             self.hang_up();
             self.looked.set(false);
@@ -180,7 +182,7 @@ impl NodeLink {
 
     fn hang_up(&self) {
         self.online.set(false);
-        self.silent.set(0);
+        self.silence.set(Silence::default());
         self.questions.borrow_mut().clear();
         *self.line.borrow_mut() = None;
     }
@@ -189,13 +191,14 @@ impl NodeLink {
 struct Question {
     link: Rc<NodeLink>,
     ticket: Ticket,
+    asked: UnixMillis,
     answered: Cell<bool>,
 }
 
 impl Drop for Question {
     fn drop(&mut self) {
         if !self.answered.get() {
-            self.link.give_up(self.ticket);
+            self.link.give_up(self.ticket, self.asked);
         }
     }
 }

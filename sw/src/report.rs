@@ -1,14 +1,11 @@
 //! Tells pages what happened: bytes served, failures, and that a node is needed.
 
 use js_sys::{Array, Function, Promise, Reflect};
-use sluice_core::bridge::{Failure, FromWorker, Served};
+use sluice_core::bridge::{Failure, FromWorker, NODE_LOCK, Served};
 use sluice_web::envelope;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{Client, ServiceWorkerGlobalScope};
-
-/// Name of the Web Lock held by the page that runs the node.
-const NODE_LOCK: &str = "sluice-node";
 
 /// Tells a page that bytes were read for it.
 pub(crate) fn served(client: &str, served: Served) {

@@ -111,6 +111,12 @@ impl Work {
             .ok_or_else(|| self.missing(Missing::Page, Vec::new()))
     }
 
+    /// The same, if its hash page was read already.
+    pub(crate) fn known_digest(&self, file: FileIndex, chunk: ChunkIndex) -> Option<Digest> {
+        let (number, position) = page_of(chunk);
+        self.known_page(file, number)?.get(position)
+    }
+
     fn known_page(&self, file: FileIndex, number: u64) -> Option<Rc<HashPage>> {
         let pages = self.pages.borrow();
         let known = pages.iter().find(|(at, _)| *at == (file, number));
@@ -142,6 +148,10 @@ impl Work {
         let page = HashPage::decode(&bytes, links)
             .map_err(|error| StreamError::Invalid(error.to_string()))?;
         let page = Rc::new(page);
+        if self.known_page(file, number).is_some() {
+            // Others waited for the same page.
+            return Ok(page);
+        }
         let mut pages = self.pages.borrow_mut();
         if pages.len() == MAX_PAGES {
             pages.remove(0);

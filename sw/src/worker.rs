@@ -65,6 +65,7 @@ fn describe(failure: &Failure) -> String {
         Missing::Chunk(file, index) => format!("chunk {index} of file {file}"),
         Missing::Key => "a chunk that this work's key opens".to_owned(),
         Missing::File => "the file".to_owned(),
+        Missing::Block => "a card or picture".to_owned(),
     };
     let said: Vec<_> = failure.tried.iter().map(attempt).collect();
     format!(
@@ -131,6 +132,12 @@ impl Worker {
         self.works.borrow_mut().retain(|(id, _)| id != content);
     }
 
+    /// Drops whatever was read of any work; the store was cleared.
+    pub(crate) fn forget_all(&self) {
+        self.works.borrow_mut().clear();
+        self.blocks.forget_recent();
+    }
+
     /// Finds the file a stream URL names.
     pub(crate) async fn open(
         &self,
@@ -183,7 +190,11 @@ impl Worker {
         let (bytes, origin) = found.map_err(|tried| {
             StreamError::Missing(Failure {
                 content: want.content,
-                what: Missing::Manifest,
+                what: if want.digest == want.content.0 {
+                    Missing::Manifest
+                } else {
+                    Missing::Block
+                },
                 tried,
             })
         })?;

@@ -8,8 +8,9 @@ use sluice_core::{
 };
 
 use crate::{
+    clock,
     idb_store::IndexedDbStore,
-    store::{ChunkKey, Store, StoreError},
+    store::{ChunkKey, Store, StoreError, WorkRecord, to_forget},
 };
 
 /// Where a block belongs in the store.
@@ -31,29 +32,37 @@ impl Shelf {
     }
 }
 
-/// Chunks written between two looks at the budget: 16 MiB.
+/// Blocks written between two looks at the budget: 16 MiB of chunks.
 const BUDGET_EVERY: u32 = 64;
 
+/// Blocks not stored after there was no room, before it is tried again: 64 MiB of chunks.
+const SKIP_WHEN_FULL: u32 = 256;
+
 thread_local! {
-    /// Writes since the last look at the budget.
-    static SINCE_LOOK: Cell<u32> = const { Cell::new(0) };
-    /// Set when there is no room and nothing to evict: this life of the worker stores no more.
-    static FULL: Cell<bool> = const { Cell::new(false) };
+    /// Writes until the next look at the budget.
+    static UNTIL_LOOK: Cell<u32> = const { Cell::new(0) };
+    /// The work noted as in use since the last look.
+    static NOTED: Cell<Option<ContentId>> = const { Cell::new(None) };
+    /// Writes still to be skipped.
+    static SKIP: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Stores a verified block. Playback never depends on it, so trouble ends here.
 pub async fn keep(store: IndexedDbStore, shelf: Shelf, bytes: Rc<Vec<u8>>) {
-    if FULL.get() {
+    if let Some(left) = SKIP.get().checked_sub(1) {
+        SKIP.set(left);
         return;
     }
-    make_room_for_budget(&store, shelf.content()).await;
+    let has_room = look_at_budget(&store, shelf.content()).await;
+    if !has_room {
+        SKIP.set(SKIP_WHEN_FULL);
+        return;
+    }
     if write(&store, shelf, &bytes).await == Err(StoreError::QuotaExceeded) {
-        let retried = if evict(&store, shelf.content()).await {
-            write(&store, shelf, &bytes).await
-        } else {
-            Err(StoreError::QuotaExceeded)
-        };
-        FULL.set(retried.is_err());
+        let evicted = evict(&store, shelf.content()).await;
+        if !evicted || write(&store, shelf, &bytes).await.is_err() {
+            SKIP.set(SKIP_WHEN_FULL);
+        }
     }
 }
 
@@ -81,30 +90,51 @@ pub async fn drop_rotten(store: &IndexedDbStore, shelf: Shelf) {
     }
 }
 
-async fn make_room_for_budget(store: &IndexedDbStore, playing: ContentId) {
-    SINCE_LOOK.set(SINCE_LOOK.get() + 1);
-    if SINCE_LOOK.get() < BUDGET_EVERY {
-        return;
+/// Every so often notes that the work is in use and makes room within the owner's budget. Whether
+/// there is room.
+async fn look_at_budget(store: &IndexedDbStore, playing: ContentId) -> bool {
+    if NOTED.replace(Some(playing)) == Some(playing)
+        && let Some(left) = UNTIL_LOOK.get().checked_sub(1)
+    {
+        UNTIL_LOOK.set(left);
+        return true;
     }
-    SINCE_LOOK.set(0);
+    UNTIL_LOOK.set(BUDGET_EVERY);
+    note_use(store, playing).await;
     let Ok(Some(budget)) = store.budget().await else {
-        return;
+        return true;
     };
     loop {
         let Ok(chunks) = store.chunk_count().await else {
-            return;
+            return true;
         };
-        if chunks * (CHUNK_LEN + SEAL_OVERHEAD) <= budget || !evict(store, playing).await {
-            return;
+        if chunks * (CHUNK_LEN + SEAL_OVERHEAD) <= budget {
+            return true;
+        }
+        if !evict(store, playing).await {
+            return false;
         }
     }
 }
 
-/// Forgets the work opened longest ago that is not playing. Whether there was one.
+/// What has no record can never be evicted, so a work gets one with its first block.
+async fn note_use(store: &IndexedDbStore, content: ContentId) {
+    let works = store.works().await.unwrap_or_default();
+    let known = works.iter().find(|work| work.content == content);
+    let record = WorkRecord {
+        content,
+        touched: clock::now(),
+        card: known.and_then(|work| work.card),
+    };
+    // If it fails, the next look tries again.
+    let _ = store.touch(record).await;
+}
+
+/// Forgets the work opened longest ago that is not in use. Whether there was one.
 async fn evict(store: &IndexedDbStore, playing: ContentId) -> bool {
     let works = store.works().await.unwrap_or_default();
-    match works.iter().rev().find(|work| work.content != playing) {
-        Some(oldest) => store.forget(oldest.content).await.is_ok(),
+    match to_forget(&works, playing, clock::now()) {
+        Some(content) => store.forget(content).await.is_ok(),
         None => false,
     }
 }

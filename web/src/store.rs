@@ -29,6 +29,19 @@ pub struct WorkRecord {
     pub card: Option<Digest>,
 }
 
+/// A work touched this recently is in use, maybe in another tab, and is not evicted.
+pub const IN_USE_MS: u64 = 10 * 60 * 1000;
+
+/// Which work to forget when there is no room for `playing`: the one touched longest ago, none
+/// that is in use.
+pub fn to_forget(works: &[WorkRecord], playing: ContentId, now: UnixMillis) -> Option<ContentId> {
+    works
+        .iter()
+        .filter(|work| work.content != playing && work.touched.plus(IN_USE_MS) <= now)
+        .min_by_key(|work| work.touched)
+        .map(|work| work.content)
+}
+
 /// A store that did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -287,6 +300,26 @@ pub(crate) async fn contract(store: &impl Store) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_work_opened_longest_ago_goes_first_and_none_in_use() {
+        let work = |name: &str, touched| WorkRecord {
+            content: ContentId(Digest::of(name.as_bytes())),
+            touched: UnixMillis(touched),
+            card: None,
+        };
+        let works = [work("recent", 500), work("older", 2), work("oldest", 1)];
+        let check = |playing: &str, now, want: Option<&str>| {
+            let id = |name: &str| ContentId(Digest::of(name.as_bytes()));
+            assert_eq!(
+                to_forget(&works, id(playing), UnixMillis(now)),
+                want.map(id)
+            );
+        };
+        check("recent", IN_USE_MS + 2, Some("oldest"));
+        check("oldest", IN_USE_MS + 2, Some("older"));
+        check("oldest", IN_USE_MS + 1, None);
+    }
 
     #[cfg(not(target_arch = "wasm32"))]
     #[test]

@@ -93,9 +93,16 @@ fn one(context: &Context, stage: &Path, out: &Path, package: &str, name: &str) -
     };
     // wasm-bindgen writes the name it was given, which is the package's.
     let glue = glue.replace(&format!("{package}_bg.wasm"), &module.wasm);
+    let glue = if name == "sw" { anew(&glue) } else { glue };
     fs::write(out.join(&module.js), glue)?;
     fs::write(out.join(&module.wasm), wasm)?;
     Ok(module)
+}
+
+/// Glue for `importScripts` holds one instance for good. The service worker's loader needs a fresh one after a trap, so
+/// it gets a function that makes them.
+fn anew(glue: &str) -> String {
+    format!("self.sluiceGlue = () => {{\n{glue}\nreturn wasm_bindgen;\n}};\n")
 }
 
 /// The files Trunk staged for a package: `sluice-sw.js` for a worker, `sluice-app-<hash>.js` for the main module.
