@@ -155,9 +155,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_page_is_read_back(count in 1u64..=64) {
-            let page = page(count);
-            let read = HashPage::decode(&page.encode(), count as usize);
+        fn a_page_is_read_back(count in 1u16..=64) {
+            let page = page(count.into());
+            let read = HashPage::decode(&page.encode(), count.into());
             prop_assert_eq!(read.expect("own encoding"), page);
         }
 

@@ -468,7 +468,8 @@ mod tests {
 
     #[test]
     fn the_longest_chunk_and_manifest_fit() {
-        let sealed = vec![0; (CHUNK_LEN + SEAL_OVERHEAD) as usize];
+        let sealed = vec![0; 256 * 1024 + 16];
+        assert_eq!(sealed.len() as u64, CHUNK_LEN + SEAL_OVERHEAD);
         let (file, index) = (FileIndex(0), ChunkIndex(0));
         let (length, _) = split(
             Frame::Chunk {
