@@ -52,6 +52,7 @@ fn missing(what: Missing) -> String {
         Missing::Chunk(_, index) => format!("chunk {}", index.0),
         Missing::Key => "a key that opens the chunks; the published one does not".to_owned(),
         Missing::File => "a file that this work does not have".to_owned(),
+        Missing::Block => "a card or picture".to_owned(),
     }
 }
 
