@@ -171,11 +171,16 @@ async fn fetch_work(common: &Common, settings: Fetch) -> Result<(), CommandError
     };
     bar.finish_and_clear();
     let fetched = fetched?;
-    if let Some(title) = fetched
-        .title
-        .as_deref()
-        .filter(|_| !common.quiet && !common.json)
-    {
+    let title = match fetched.title {
+        Ok(title) => title,
+        Err(error) => {
+            if !common.quiet {
+                note(&format!("fetched, but without its title: {error}"));
+            }
+            None
+        }
+    };
+    if let Some(title) = title.as_deref().filter(|_| !common.quiet && !common.json) {
         note(&format!(
             "fetched {title:?}, {}, at {}",
             size(fetched.bytes),
@@ -189,7 +194,7 @@ async fn fetch_work(common: &Common, settings: Fetch) -> Result<(), CommandError
     show(
         common,
         lines,
-        || json!({"id": id.to_string(), "title": fetched.title, "bytes": fetched.bytes, "files": fetched.files}),
+        || json!({"id": id.to_string(), "title": title, "bytes": fetched.bytes, "files": fetched.files}),
     )
 }
 

@@ -282,8 +282,9 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 /// What was fetched.
 #[derive(Debug)]
 pub struct Fetched {
-    /// The work's title, if the source has a card.
-    pub title: Option<String>,
+    /// The work's title, if the source has a card; why not, if that card is no good. No reason to go without the
+    /// files: nothing in them depends on it.
+    pub title: Result<Option<String>, FetchError>,
     /// The files written, in the work's order.
     pub files: Vec<PathBuf>,
     /// Their bytes.
@@ -306,13 +307,7 @@ pub async fn fetch(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Fetched, FetchError> {
     let manifest = Manifest::decode(&source.block(id.link()).await?)?;
-    let title = match source.card(id).await? {
-        Some(link) => {
-            let card = Card::decode(&source.block(link).await?, id, manifest.creator())?;
-            Some(card.text().title.clone())
-        }
-        None => None,
-    };
+    let title = title(source, id, &manifest).await;
     progress(Progress::Total(manifest.total_len()));
     let single = manifest.files().len() == 1 && !names_a_folder(out);
     let mut parts = Vec::new();
@@ -324,7 +319,7 @@ pub async fn fetch(
             inside(out, &file.path)?
         };
         let part = Part::create(&target, force)?;
-        write_file(source, index, file, &key.cipher(), &part.file, progress).await?;
+        write_file(source, index, file, &key.cipher(), &part, progress).await?;
         part.file
             .sync_all()
             .map_err(|error| StoreError::at(&target, error))?;
@@ -341,6 +336,18 @@ pub async fn fetch(
     })
 }
 
+async fn title(
+    source: &Source,
+    id: &ContentId,
+    manifest: &Manifest,
+) -> Result<Option<String>, FetchError> {
+    let Some(link) = source.card(id).await? else {
+        return Ok(None);
+    };
+    let card = Card::decode(&source.block(link).await?, id, manifest.creator())?;
+    Ok(Some(card.text().title.clone()))
+}
+
 /// How far a fetch is.
 #[derive(Debug, Clone, Copy)]
 pub enum Progress {
@@ -355,7 +362,7 @@ async fn write_file(
     file: FileIndex,
     entry: &FileEntry,
     cipher: &Cipher,
-    mut to: &File,
+    part: &Part,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<(), FetchError> {
     let layout = entry.layout();
@@ -385,8 +392,9 @@ async fn write_file(
             })
             .buffered(AT_ONCE);
         while let Some(bytes) = plain.try_next().await? {
-            to.write_all(&bytes)
-                .map_err(|error| StoreError::at(Path::new("--out"), error))?;
+            (&part.file)
+                .write_all(&bytes)
+                .map_err(|error| StoreError::at(&part.target, error))?;
             progress(Progress::Wrote(bytes.len() as u64));
         }
     }

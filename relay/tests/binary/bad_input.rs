@@ -261,6 +261,26 @@ fn a_full_disk_is_told_and_leaves_nothing() {
 }
 
 #[test]
+fn a_full_disk_names_the_file_that_was_being_fetched() {
+    let place = Place::new();
+    let id = place.publish("T", &[&place.file("a.mp4", 3_000_000)]);
+    let out = place.path("out.mp4");
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 400; exec \"$@\"", "sh"])
+        .arg(env!("CARGO_BIN_EXE_sluice"))
+        .args(["fetch", &id, "--out"])
+        .arg(&out)
+        .arg("--data")
+        .arg(place.data())
+        .output()
+        .unwrap();
+    let line = one_line(&output);
+    let want = format!("no space left for {};", out.display());
+    assert!(line.contains(&want), "{line}");
+    assert!(!out.exists());
+}
+
+#[test]
 fn wrong_command_lines_are_told_in_one_line() {
     let place = Place::new();
     for (args, want) in [

@@ -79,13 +79,18 @@ fn is_of(place: &Place, kept: &str, digest: &str) -> bool {
         .sluice([
             "fetch".as_ref(),
             kept.as_ref(),
+            "--json".as_ref(),
             "--out".as_ref(),
             out.as_os_str(),
         ])
         .output()
         .unwrap();
     fs::rename(&aside, &path).unwrap();
-    !output.status.success()
+    // Without its card it comes back, but has no title.
+    !output.status.success() || {
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        told["title"].is_null()
+    }
 }
 
 #[test]

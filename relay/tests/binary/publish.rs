@@ -328,3 +328,78 @@ fn a_relay_that_lies_is_found_out() {
     assert!(line.contains("sent something else"), "{line}");
     assert!(!out.exists());
 }
+
+/// Fetches work `id`, published from `a.mp4`; checks that it is whole, has no title, and that stderr says why.
+#[track_caller]
+fn comes_without_title(place: &Place, id: &str, from: &str, why: &str) {
+    let out = place.path("out.mp4");
+    let to = out.to_str().unwrap();
+    let output = place
+        .sluice([
+            "fetch", id, "--force", "--json", "--from", from, "--out", to,
+        ])
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(
+        stderr.contains("without its title") && stderr.contains(why),
+        "{stderr}"
+    );
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(told["title"].is_null(), "{told}");
+    assert!(fs::read(&out).unwrap() == fs::read(place.path("a.mp4")).unwrap());
+}
+
+#[test]
+fn a_card_that_is_no_good_costs_only_the_title() {
+    let place = Place::new();
+    let id = place.publish("Film", &[&place.file("a.mp4", 300_000)]);
+    let card: sluice_core::Link = place.list()[0]["card"].as_str().unwrap().parse().unwrap();
+    let name = card.digest.to_string();
+    let file = place.data().join("blocks").join(&name[..2]).join(&name);
+    let folder = place.data().display().to_string();
+
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[9] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    comes_without_title(&place, &id, &folder, &name);
+    fs::remove_file(&file).unwrap();
+    comes_without_title(&place, &id, &folder, &name);
+}
+
+#[test]
+fn a_gateway_with_another_api_costs_only_the_title() {
+    let place = Place::new();
+    let id = place.publish("Film", &[&place.file("a.mp4", 300_000)]);
+    // It has the blocks, and a page for every other path.
+    let blocks = place.data().join("blocks");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let len = std::io::Read::read(&mut stream, &mut request).unwrap();
+            let request = String::from_utf8_lossy(&request[..len]).into_owned();
+            let path = request.split(' ').nth(1).unwrap();
+            let cid = path
+                .strip_prefix("/ipfs/")
+                .and_then(|p| p.split('?').next());
+            let body = match cid.map(|cid| cid.parse::<sluice_core::Link>().unwrap()) {
+                Some(link) => {
+                    let name = link.digest.to_string();
+                    fs::read(blocks.join(&name[..2]).join(name)).unwrap()
+                }
+                None => b"<!doctype html><title>Welcome</title>".to_vec(),
+            };
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+            std::io::Write::write_all(&mut stream, &body).unwrap();
+        }
+    });
+    comes_without_title(&place, &id, &url, "expected value");
+}
