@@ -11,6 +11,7 @@
 pub mod failure;
 pub mod format;
 pub mod meter;
+pub mod retry;
 pub mod route;
 pub mod settings;
 pub mod shortcut;

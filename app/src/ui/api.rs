@@ -123,12 +123,12 @@ async fn get(url: &str) -> Result<JsValue, Failure> {
     }
 }
 
-/// Asks why a stream fails: the status and, if it is a problem of ours, its detail. `None` if it works.
-pub(crate) async fn stream_problem(url: &str) -> Option<(u16, String)> {
+/// Asks for one byte why a stream fails: the status and, if it is a problem of ours, its detail. `None` if it works.
+pub(crate) async fn stream_problem(url: &str, byte: u64) -> Option<(u16, String)> {
     let options = web_sys::RequestInit::new();
     options.set_signal(Some(&web_sys::AbortSignal::timeout_with_u32(PATIENCE_MS)));
     let headers = web_sys::Headers::new().ok()?;
-    headers.set("range", "bytes=0-0").ok()?;
+    headers.set("range", &format!("bytes={byte}-{byte}")).ok()?;
     options.set_headers(&headers);
     let request = leptos::prelude::window().fetch_with_str_and_init(url, &options);
     let response: web_sys::Response = match JsFuture::from(request).await {

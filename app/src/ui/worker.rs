@@ -7,7 +7,7 @@
 use leptos::prelude::*;
 use send_wrapper::SendWrapper;
 use sluice_core::{
-    bridge::{self, FromWorker, ToWorker},
+    bridge::{FromWorker, ToWorker},
     link::ContentId,
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
@@ -21,7 +21,7 @@ use super::{
     lock::{self, Mode},
     view::effect,
 };
-use crate::{failure::NoWorker, traffic::Traffic};
+use crate::{failure::NoWorker, retry::Report, traffic::Traffic};
 
 /// Whether streams work on this page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(crate) struct Worker {
     /// The work whose deliveries are counted, and the counts.
     pub traffic: RwSignal<(Option<ContentId>, Traffic)>,
     /// The latest block of that work that could not be had.
-    pub failure: RwSignal<Option<bridge::Failure>>,
+    pub failure: RwSignal<Option<Report>>,
     /// Counts up whenever the service worker wants a port to the node.
     pub wants_node: RwSignal<u32>,
     /// Whether the shell may be stored for offline use: nothing more urgent is going on.
@@ -191,12 +191,17 @@ impl Worker {
             Some(FromWorker::Served(served)) => self.traffic.update(|(followed, traffic)| {
                 if *followed == Some(served.content) {
                     traffic.add(served.origin, served.bytes);
+                    self.failure.update_untracked(|report| {
+                        if let Some(report) = report {
+                            report.delivered(served.origin);
+                        }
+                    });
                 }
             }),
             Some(FromWorker::Failed(failure)) => {
                 let followed = self.traffic.with_untracked(|(followed, _)| *followed);
-                self.failure
-                    .set(Some(failure).filter(|failure| followed == Some(failure.content)));
+                let report = Some(failure).filter(|failure| followed == Some(failure.content));
+                self.failure.set(report.map(Report::new));
             }
             Some(FromWorker::NeedNode) => self.wants_node.update(|count| *count += 1),
             None => {}

@@ -3,6 +3,7 @@
 use std::{cell::Cell, rc::Rc};
 
 use leptos::prelude::*;
+use sluice_core::bridge;
 use sluice_web::clock;
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -12,6 +13,7 @@ use super::{Screen, load::NODE_PATIENCE_MS};
 use crate::{
     failure::{Failure, sentence, stream},
     format,
+    retry::Retry,
     ui::{
         api, dom,
         view::{El, effect, el},
@@ -33,11 +35,24 @@ struct Resume {
     playing: bool,
 }
 
-/// How far playback got, and how often it was started anew since it last went.
+/// How far playback got, and how often it was started anew since it last got further.
 #[derive(Debug, Default)]
 struct Progress {
     resume: Cell<Resume>,
-    attempts: Cell<u32>,
+    retry: Cell<Retry>,
+}
+
+impl Progress {
+    /// Counts a failure; see [`Retry::broke`].
+    fn broke(&self, worker: Worker) -> Option<u32> {
+        let downloaded = worker
+            .traffic
+            .with_untracked(|(_, traffic)| traffic.downloaded());
+        let mut retry = self.retry.get();
+        let due = retry.broke(self.resume.get().seconds, downloaded);
+        self.retry.set(retry);
+        due
+    }
 }
 
 /// The player, not wired yet. Native controls: they are what people and screen readers know.
@@ -67,9 +82,7 @@ pub(super) fn wire(player: El, screen: Screen) -> El {
             play(&video);
         }
     };
-    let ready = progress.clone();
     let on_ready = move |_| {
-        ready.attempts.set(0);
         screen.first_frame.set(true);
         screen.rebuffering.set(None);
     };
@@ -162,7 +175,7 @@ fn feed(screen: Screen, controlled: Memo<bool>, progress: Rc<Progress>) {
                 seconds: 0.0,
                 playing: wants_to_play(&video),
             });
-            progress.attempts.set(0);
+            progress.retry.set(Retry::default());
         }
         let seconds = progress.resume.get().seconds;
         screen.first_frame.set(false);
@@ -180,9 +193,7 @@ async fn recover(screen: Screen, progress: Rc<Progress>, code: u16, file: File) 
     let Some(trouble) = diagnose(code, &file, screen.app.worker).await else {
         return;
     };
-    let attempt = progress.attempts.get();
-    progress.attempts.set(attempt + 1);
-    if attempt < stream::ATTEMPTS {
+    if let Some(attempt) = progress.broke(screen.app.worker) {
         if trouble.spares_node {
             screen.asking_node.try_set(true);
             let online = screen.app.node.online_within(NODE_PATIENCE_MS).await;
@@ -252,8 +263,7 @@ async fn diagnose(code: u16, file: &File, worker: Worker) -> Option<Trouble> {
     if worker.failure.with_untracked(Option::is_none) {
         clock::until(clock::now().plus(REPORT_PATIENCE_MS)).await;
     }
-    if let Some(reported) = worker.failure.get_untracked() {
-        worker.failure.set(None);
+    if let Some(reported) = reported(code, file, worker).await {
         return Some(Trouble {
             may_pass: stream::may_pass(&reported),
             spares_node: stream::spares_node(&reported),
@@ -263,7 +273,7 @@ async fn diagnose(code: u16, file: &File, worker: Worker) -> Option<Trouble> {
         });
     }
     // Codes 3 and 4 mean "cannot decode" as well as "the address answered with an error": ask it.
-    let (may_pass, failure) = match api::stream_problem(&file.address).await {
+    let (may_pass, failure) = match api::stream_problem(&file.address, 0).await {
         Some((status, detail)) => (
             matches!(status, 0 | 502..=504),
             Failure::Stream {
@@ -296,4 +306,18 @@ async fn diagnose(code: u16, file: &File, worker: Worker) -> Option<Trouble> {
         may_pass,
         spares_node: false,
     })
+}
+
+/// Takes the service worker's report, unless what it tells of is over and cannot be what ended playback.
+async fn reported(code: u16, file: &File, worker: Worker) -> Option<bridge::Failure> {
+    let report = worker.failure.get_untracked()?;
+    worker.failure.set(None);
+    if code != MediaError::MEDIA_ERR_NETWORK
+        && let Some(byte) = report.doubtful_at()
+    {
+        api::stream_problem(&file.address, byte).await?;
+        // Asking made a newer report of the same.
+        worker.failure.set(None);
+    }
+    Some(report.into_failure())
 }
