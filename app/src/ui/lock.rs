@@ -8,9 +8,6 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 /// Held by every tab whose video plays; an update of the service worker waits for all of them.
 pub(crate) const PLAYING: &str = "sluice-playing";
 
-/// Held by the tab that runs the node. The service worker looks for its holder by this name.
-pub(crate) const NODE: &str = "sluice-node";
-
 /// How a lock is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use js_sys::{Function, Promise, Reflect};
 use leptos::prelude::*;
 use send_wrapper::SendWrapper;
-use sluice_core::bridge::{FromNode, NodeState, NodeStatus, ToNode, ToWorker};
+use sluice_core::bridge::{FromNode, NODE_LOCK, NodeState, NodeStatus, ToNode, ToWorker};
 use sluice_web::envelope;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -95,7 +95,7 @@ impl Node {
             });
         };
         // Never let go: it is free again when the tab goes, and the next tab in the queue runs the node.
-        if lock::request(lock::NODE, Mode::Exclusive, run).is_none() {
+        if lock::request(NODE_LOCK, Mode::Exclusive, run).is_none() {
             run();
         }
     }

@@ -68,12 +68,8 @@ pub(crate) async fn set_budget(budget: Budget) -> Result<(), Failure> {
 
 /// Removes every work, and lets the service worker drop what it read of them.
 pub(crate) async fn clear(worker: Worker) -> Result<(), Failure> {
-    let library = library().await;
-    let stored = library.stored().await;
-    library.clear().await.map_err(failed)?;
-    for work in stored {
-        worker.tell(&ToWorker::Forget(work.manifest.id()), None);
-    }
+    library().await.clear().await.map_err(failed)?;
+    worker.tell(&ToWorker::ForgetAll, None);
     Ok(())
 }
 
