@@ -9,7 +9,7 @@ use crate::setup::{self, Need};
 
 /// Builds the release binary and measures it; `rest` goes to the benchmark.
 pub(crate) fn run(context: &Context, rest: &[&str]) -> Result<()> {
-    setup::ensure(context, &Need::TEST)?;
+    setup::ensure(context, &Need::BENCH)?;
     let sluice = build::all(context)?;
     let mut bench = context.command("npm");
     bench

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 fn dispatch(args: &[&str]) -> Result<ExitCode> {
     let context = Context::find()?;
     match args {
-        ["setup"] => setup::ensure(&context, &Need::ALL)?,
+        ["setup"] => setup::ensure(&context, &Need::SETUP)?,
         ["build"] => drop(build::all(&context)?),
         ["build", "--web"] => build::web(&context)?,
         ["demo"] => demo::run(&context)?,

@@ -1,8 +1,8 @@
 //! Installs what is missing, and names what it cannot install.
 //!
-//! Rust tools and npm tools go into `target/tools`, in the versions the repository pins; browsers and ffmpeg come
-//! from the distribution, when we are root on a Debian. Nothing is replaced that already has the right version, and
-//! nothing outside those places is touched.
+//! Rust tools and npm tools go into `target/tools`, in the versions the repository pins; browsers, ffmpeg and b3sum
+//! come from the distribution, when we are root on a Debian. Nothing is replaced that already has the right version,
+//! and nothing outside those places is touched.
 
 mod npm;
 
@@ -39,14 +39,25 @@ pub(crate) enum Need {
     Packages,
     /// cargo-deny.
     Licences,
+    /// b3sum, which publishing is measured against.
+    Baselines,
 }
 
 impl Need {
-    /// What tests and benchmarks take.
+    /// What tests take.
     pub(crate) const TEST: [Self; 4] = [Self::Web, Self::Media, Self::Browsers, Self::Packages];
 
-    /// Everything there is.
-    pub(crate) const ALL: [Self; 5] = [
+    /// What benchmarks take.
+    pub(crate) const BENCH: [Self; 5] = [
+        Self::Web,
+        Self::Media,
+        Self::Browsers,
+        Self::Packages,
+        Self::Baselines,
+    ];
+
+    /// What building, testing and checking take: all but what only benchmarks do.
+    pub(crate) const SETUP: [Self; 5] = [
         Self::Web,
         Self::Media,
         Self::Browsers,
@@ -63,7 +74,7 @@ struct Program {
     package: &'static str,
 }
 
-const PROGRAMS: [Program; 4] = [
+const PROGRAMS: [Program; 5] = [
     Program {
         need: Need::Media,
         names: &["ffmpeg"],
@@ -83,6 +94,11 @@ const PROGRAMS: [Program; 4] = [
         need: Need::Browsers,
         names: &["firefox-esr", "firefox"],
         package: "firefox-esr",
+    },
+    Program {
+        need: Need::Baselines,
+        names: &["b3sum"],
+        package: "b3sum",
     },
 ];
 
@@ -169,7 +185,7 @@ fn node(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Browsers and ffmpeg, through the distribution.
+/// Browsers, ffmpeg and b3sum, through the distribution.
 fn programs(context: &Context, needs: &[Need]) -> Result<()> {
     let missing: Vec<&str> = PROGRAMS
         .iter()
@@ -294,6 +310,17 @@ mod tests {
     #[test]
     fn locked_version_is_that_of_the_exact_name() {
         assert_eq!(parse_locked_version(LOCK, "wasm-bindgen"), Some("0.2.108"));
+    }
+
+    #[test]
+    fn only_benchmarks_take_b3sum() {
+        let need = PROGRAMS
+            .iter()
+            .find(|program| program.package == "b3sum")
+            .map(|program| program.need)
+            .expect("b3sum is one of our programs");
+        assert!(Need::BENCH.contains(&need));
+        assert!(!Need::SETUP.contains(&need) && !Need::TEST.contains(&need));
     }
 
     #[test]
