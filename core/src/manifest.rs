@@ -102,6 +102,10 @@ pub enum ManifestError {
     /// Two files with one path, or one path inside another.
     #[error("{0} stands in the way of another file of the work")]
     PathClash(FilePath),
+    /// A name whose ending is not the media type's: what a manifest calls a film must not be a
+    /// script on somebody's disk.
+    #[error("{0} is not called what its media type is called")]
+    Ending(FilePath),
     /// A length the format does not allow.
     #[error("{path}: {cause}")]
     Length {
@@ -282,6 +286,9 @@ fn check(contents: &Contents) -> Result<(), ManifestError> {
         {
             return Err(ManifestError::PathClash(file.path.clone()));
         }
+        if !file.media.fits(&file.path) {
+            return Err(ManifestError::Ending(file.path.clone()));
+        }
         let layout = Layout::new(file.len).map_err(|cause| ManifestError::Length {
             path: file.path.clone(),
             cause,
@@ -392,8 +399,12 @@ mod tests {
             }
         ));
         assert!(matches!(
-            refused(contents(vec![file("a", 1), file("a/b", 1)])),
+            refused(contents(vec![file("a.mp4", 1), file("a.mp4/b.mp4", 1)])),
             ManifestError::PathClash(_)
+        ));
+        assert!(matches!(
+            refused(contents(vec![file("play.sh", 1)])),
+            ManifestError::Ending(_)
         ));
         let mut lacking = file("a.mp4", 5);
         lacking.pages.clear();

@@ -35,6 +35,11 @@ macro_rules! media_types {
                 Self::ALL.iter().copied().find(|media| media.name() == name)
             }
 
+            /// Whether a file of this type may be called that: its ending is one of the type's.
+            pub fn fits(self, path: &FilePath) -> bool {
+                path.extension().is_some_and(|ending| self.extensions().contains(&ending.as_str()))
+            }
+
             const fn extensions(self) -> &'static [&'static str] {
                 match self { $(Self::$variant => &[$($extension),*]),* }
             }

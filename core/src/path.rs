@@ -1,8 +1,9 @@
 //! Paths of files within a work.
 //!
 //! A path comes from a stranger's manifest and ends in URLs and on disks, so it is far narrower
-//! than what either allows: relative, `/`-separated segments of `[A-Za-z0-9._-]`, none of them `.`
-//! or `..`.
+//! than what either allows: relative, `/`-separated segments of `[A-Za-z0-9._-]` that begin with none
+//! of `.` and `-`. So there is no `..`, and a fetched work is neither a hidden file that a shell
+//! reads nor a name that a command takes for an option.
 
 use std::fmt;
 
@@ -19,9 +20,9 @@ pub enum PathError {
     /// No segment, or an empty one (a leading, trailing or doubled slash).
     #[error("a path needs a name between its slashes")]
     EmptySegment,
-    /// `.` or `..`.
-    #[error("a path may not contain . or ..")]
-    Relative,
+    /// A segment that begins with `.` (`..` among them) or `-`.
+    #[error("a name in a path may not begin with a dot or a hyphen")]
+    Start,
     /// A character outside `[A-Za-z0-9._-]`.
     #[error(
         "a path may not contain {0:?}; letters, digits, dot, underscore and hyphen may stand in it"
@@ -66,10 +67,8 @@ impl FilePath {
         while text.contains("--") {
             text = text.replace("--", "-");
         }
-        if text.trim_matches(['.', '-']).is_empty() {
-            text = "file".into();
-        }
-        Self(text)
+        let text = text.trim_start_matches(['.', '-']);
+        Self(if text.is_empty() { "file" } else { text }.to_owned())
     }
 }
 
@@ -85,10 +84,10 @@ impl TryFrom<String> for FilePath {
             return Err(PathError::TooLong);
         }
         for segment in text.split('/') {
-            match segment {
-                "" => return Err(PathError::EmptySegment),
-                "." | ".." => return Err(PathError::Relative),
-                _ => {}
+            match segment.chars().next() {
+                None => return Err(PathError::EmptySegment),
+                Some('.' | '-') => return Err(PathError::Start),
+                Some(_) => {}
             }
             if let Some(c) = segment.chars().find(|c| !allowed(*c)) {
                 return Err(PathError::Character(c));
@@ -136,7 +135,7 @@ mod tests {
 
     #[test]
     fn plain_names_and_folders_pass() {
-        for text in ["a.mp4", "hls/720p.m4s", "...", ".hidden", "a..b", "A_-9"] {
+        for text in ["a.mp4", "hls/720p.m4s", "a..b", "A_-9", "_x"] {
             check(text, Ok(()));
         }
     }
@@ -147,9 +146,11 @@ mod tests {
         check("/etc/passwd", Err(PathError::EmptySegment));
         check("a//b", Err(PathError::EmptySegment));
         check("a/", Err(PathError::EmptySegment));
-        check("../x", Err(PathError::Relative));
-        check("a/../b", Err(PathError::Relative));
-        check("./a", Err(PathError::Relative));
+        check("../x", Err(PathError::Start));
+        check("a/../b", Err(PathError::Start));
+        check("./a", Err(PathError::Start));
+        check(".ssh/authorized-keys", Err(PathError::Start));
+        check("a/-rf", Err(PathError::Start));
         check("a\\b", Err(PathError::Character('\\')));
         check("a b", Err(PathError::Character(' ')));
         check("a%2e", Err(PathError::Character('%')));
@@ -170,7 +171,7 @@ mod tests {
     fn extension_is_lower_case_and_needs_a_stem() {
         let extension = |text: &str| FilePath::try_from(text).expect("allowed").extension();
         assert_eq!(extension("a/B.MP4"), Some("mp4".into()));
-        assert_eq!(extension(".mp4"), None);
+        assert_eq!(extension("mp4"), None);
         assert_eq!(extension("a.b/c"), None);
     }
 

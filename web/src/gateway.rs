@@ -74,6 +74,10 @@ async fn get_url(url: &str, link: Link, max_len: u64) -> Result<Vec<u8>, Trouble
         429 | 503 => return Err(Trouble::Busy),
         _ => return Err(Trouble::Unreachable),
     }
+    // The announced length is the compressed one; our relays send blocks as they are.
+    if response.headers().has("content-encoding").unwrap_or(true) {
+        return Err(Trouble::Wrong);
+    }
     let announced = response.headers().get("content-length").ok().flatten();
     let announced = announced.and_then(|text| text.parse::<u64>().ok());
     // Our relays always announce; an answer without end is none of theirs.

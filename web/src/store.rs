@@ -1,6 +1,6 @@
 //! The seam between what is stored and where: sealed chunks, blocks and which works they are of.
 //!
-//! Every implementation must pass [`contract`]: [`MemoryStore`] does so natively, `IndexedDbStore`
+//! Every implementation must pass `contract`: [`MemoryStore`] does so natively, `IndexedDbStore`
 //! in a headless browser.
 
 use std::{cell::RefCell, collections::BTreeMap};
