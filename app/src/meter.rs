@@ -6,7 +6,7 @@ const WINDOW_MS: u64 = 5_000;
 /// Samples kept: one a second over the window, and some for a timer that runs late. The oldest goes first.
 const MAX_SAMPLES: usize = 16;
 
-/// Running totals of the last [`WINDOW_MS`].
+/// Running totals of the last `WINDOW_MS`.
 #[derive(Debug, Default, Clone)]
 pub struct Meter {
     samples: Vec<(u64, u64)>,

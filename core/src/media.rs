@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::path::FilePath;
 
-/// Bytes of a file's start that [`MediaType::sniff`] wants to see.
+/// Bytes of a file's start that [`MediaType::of`] wants to see.
 pub const SNIFF_LEN: usize = 64;
 
 /// Largest poster, in bytes: one unsealed block.

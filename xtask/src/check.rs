@@ -5,35 +5,32 @@
 use anyhow::{Result, bail};
 
 use crate::context::Context;
+use crate::crates::{BROWSER, NATIVE};
 use crate::run;
-use crate::setup::{self, Need, WASM_TARGET};
-
-/// The half that only browsers run, for cargo's command line.
-const BROWSER: [&str; 10] = [
-    "--target",
-    WASM_TARGET,
-    "--package",
-    "sluice-web",
-    "--package",
-    "sluice-node",
-    "--package",
-    "sluice-sw",
-    "--package",
-    "sluice-app",
-];
+use crate::setup::{self, Need};
 
 /// Runs all checks.
 pub(crate) fn run(context: &Context) -> Result<()> {
     setup::ensure(context, &[Need::Web, Need::Licences])?;
     let strict = ["--", "--deny", "warnings"];
-    let clippy: [&[&str]; 2] = [&["clippy", "--workspace", "--all-targets"], &["clippy"]];
-    let docs: [&[&str]; 2] = [&["doc", "--workspace", "--no-deps"], &["doc", "--no-deps"]];
     let steps = [
         ("formatting", vec!["fmt", "--all", "--check"]),
-        ("clippy, native", [clippy[0], &strict].concat()),
-        ("clippy, wasm32", [clippy[1], &BROWSER, &strict].concat()),
-        ("documentation, native", docs[0].to_vec()),
-        ("documentation, wasm32", [docs[1], &BROWSER].concat()),
+        (
+            "clippy, native",
+            [&["clippy", "--all-targets"], &NATIVE[..], &strict].concat(),
+        ),
+        (
+            "clippy, wasm32",
+            [&["clippy"], &BROWSER[..], &strict].concat(),
+        ),
+        (
+            "documentation, native",
+            [&["doc", "--no-deps"], &NATIVE[..]].concat(),
+        ),
+        (
+            "documentation, wasm32",
+            [&["doc", "--no-deps"], &BROWSER[..]].concat(),
+        ),
         (
             "dependency arrows",
             vec!["test", "--quiet", "--package", "xtask", "--test", "arrows"],

@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod context;
 mod counts;
+mod crates;
 mod demo;
 mod fingerprint;
 mod run;

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::build;
 use crate::context::Context;
 use crate::counts::Counts;
+use crate::crates::{MAY_TEST_IN_BROWSER, NATIVE};
 use crate::fingerprint::files;
 use crate::run;
 use crate::setup::{self, Need, WASM_TARGET};
@@ -44,14 +45,6 @@ const SUITES: [Suite; 5] = [
         name: "firefox",
         run: firefox,
     },
-];
-
-/// Crates whose tests may want a browser.
-const BROWSER_CRATES: [(&str, &str); 4] = [
-    ("sluice-web", "web"),
-    ("sluice-sw", "sw"),
-    ("sluice-node", "node-wasm"),
-    ("sluice-app", "app"),
 ];
 
 /// Runs the suites named in `only`, or all of them; the exit code says whether all tests held.
@@ -112,7 +105,7 @@ pub(crate) fn run(context: &Context, only: &[&str]) -> Result<ExitCode> {
 
 fn native(context: &Context) -> Result<Counts> {
     let mut cargo = context.command("cargo");
-    cargo.args(["test", "--workspace", "--no-fail-fast"]);
+    cargo.args(["test", "--no-fail-fast"]).args(NATIVE);
     let (output, succeeded) = run::tee(&mut cargo)?;
     Ok(Counts::from_cargo(&output).settle(succeeded))
 }
@@ -128,7 +121,7 @@ fn wasm(context: &Context) -> Result<Counts> {
         "--lib",
         "--tests",
     ]);
-    for (package, dir) in BROWSER_CRATES {
+    for (package, dir) in MAY_TEST_IN_BROWSER {
         if has_browser_tests(&context.root.join(dir))? {
             cargo.args(["--package", package]);
         }
