@@ -36,6 +36,18 @@ for (const colorScheme of ['light', 'dark']) {
   }
 }
 
+test('a work in the library shows its poster', async ({ page, library }) => {
+  await open(page, library, 'the library')
+  const poster = page.locator('[data-testid=work-card] img').first()
+  await expect.poll(() => poster.evaluate((image) => image.complete && image.naturalWidth)).toBeGreaterThan(0)
+  // Loaded is not shown: what stands in the middle of the card must be the picture.
+  const shown = await poster.evaluate((image) => {
+    const card = image.parentElement.getBoundingClientRect()
+    return document.elementFromPoint(card.x + card.width / 2, card.y + card.height / 2) === image
+  })
+  expect(shown).toBe(true)
+})
+
 for (const width of [320, 390]) {
   test(`nothing scrolls sideways at ${width} pixels`, async ({ chrome, library }) => {
     const context = await chrome.newContext({ viewport: { width, height: 740 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 })
