@@ -148,7 +148,7 @@ const DEFINITIONS = [
   '  cold visit, as served to a browser that accepts brotli, plus the page itself for its inline script. The node module is',
   '  held back until the first frame in that visit, which shows that nothing waits for it; it is counted apart.',
   '- **100 MB over WebTransport**: a tab runs the shipped node module and asks it for every chunk of a work of 100,000,000',
-  '  bytes, 32 at a time, as the service worker does; each is verified, handed over and written to IndexedDB. No other',
+  '  bytes, 64 at a time, as the service worker does; each is verified, handed over and written to IndexedDB. No other',
   '  transport is announced to it. The time runs from the first question until the last chunk is in the database; the node',
   '  is connected before. Against it: `fetch` of the same bytes from the plain server, read to the end. The row beside it',
   '  reads the work through the service worker while the gateway has no block, which also opens each chunk.',

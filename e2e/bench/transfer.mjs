@@ -21,7 +21,7 @@ const CHUNKS = Math.ceil(LEN / 262_144)
 const BARE = '/bare'
 
 /** Questions open at once; the node answers at most 128 per port. */
-const WINDOW = 32
+const WINDOW = 64
 
 /** Fills `transfer.webtransportMs`, `transfer.throughWorkerMs` and `transfer.httpMs`, alternating. */
 export async function transfer({ samples, rounds, say }) {
