@@ -2,7 +2,8 @@
 //!
 //! hyper bounds how long a request's header may take; this bounds the rest. A client that neither
 //! sends nor takes anything is closed, and so is one that takes an answer too slowly. Not a rate
-//! limit: whoever makes progress stays.
+//! limit: whoever makes progress stays. It sees the socket only, so it holds for HTTP/1.1 and not for
+//! protocols with flow control of their own.
 
 use std::{
     future::Future,

@@ -2,6 +2,10 @@
 //!
 //! `axum::serve` has neither a header timeout nor a connection limit, so this drives hyper-util's
 //! builder itself. One task per connection; a connection over a limit is closed at once.
+//!
+//! HTTP/1.1 only. With HTTP/2 a client holds many answers on one connection by granting no window,
+//! which no guard on the socket sees: nothing waits to be written. One answer per connection is
+//! what makes the connection limit bound memory. A reverse proxy in front gives HTTP/2.
 
 use std::{
     collections::HashMap,
@@ -29,9 +33,6 @@ use crate::metrics::Metrics;
 
 /// Longest request header, in bytes.
 const MAX_HEADER_LEN: usize = 32 * 1024;
-
-/// Requests that run at once on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 128;
 
 /// Pause after the system had no file descriptor for us.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -180,20 +181,13 @@ async fn http<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     limits: &Limits,
     stop: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header)
         .max_buf_size(MAX_HEADER_LEN)
         .half_close(false);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(u32::try_from(MAX_HEADER_LEN).unwrap_or(u32::MAX))
-        .keep_alive_interval(limits.stall / 2)
-        .keep_alive_timeout(limits.header);
     let connection = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
     tokio::pin!(connection);
     tokio::select! {

@@ -160,8 +160,9 @@ impl Tls {
     }
 }
 
+/// No HTTP/2: see [`super::listen`].
 fn protocols() -> Vec<Vec<u8>> {
-    vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+    vec![b"http/1.1".to_vec()]
 }
 
 /// A client that trusts the roots in one file only.

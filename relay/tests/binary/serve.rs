@@ -211,6 +211,31 @@ fn clients_that_stall_are_closed_and_others_served() {
 }
 
 #[test]
+fn http_2_is_not_spoken() {
+    let place = Place::new();
+    let relay = place.serve(&[]);
+    let mut stream = TcpStream::connect(relay.address()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // The preface of a client that knows, and its empty SETTINGS.
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .unwrap();
+    let mut said = Vec::new();
+    match stream.read_to_end(&mut said) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+    }
+    assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 4"), "{said:?}");
+    // Nor is an upgrade to it.
+    let upgrade = [
+        ("connection", "Upgrade, HTTP2-Settings"),
+        ("upgrade", "h2c"),
+        ("http2-settings", ""),
+    ];
+    assert_eq!(relay.ask("GET", "/healthz", &upgrade).status, 200);
+}
+
+#[test]
 fn connections_over_the_limit_are_closed() {
     let place = Place::new();
     let relay = place.serve(&["--max-connections", "3"]);
