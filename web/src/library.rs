@@ -4,6 +4,7 @@
 //! creator. While a service worker controls the page, `/ipfs/` goes through it and so through every
 //! source it knows; before that, straight to the relay.
 
+use futures::future::{self, Either, FutureExt, LocalBoxFuture, Shared};
 use sluice_core::{
     ContentId, Digest, Link, UnixMillis,
     bridge::Trouble,
@@ -47,18 +48,30 @@ pub struct StoredWork {
 }
 
 /// The page's access to works. Clones share the database.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Library {
-    /// `None` where the browser has no IndexedDB: everything then comes from the network.
-    store: Option<IndexedDbStore>,
+    /// Opened by the first who needs it; `None` where the browser has no IndexedDB: everything
+    /// then comes from the network.
+    store: Shared<LocalBoxFuture<'static, Option<IndexedDbStore>>>,
+}
+
+impl std::fmt::Debug for Library {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Library")
+    }
 }
 
 impl Library {
-    /// Opens the origin's database.
-    pub async fn open() -> Self {
+    /// The library of this origin. Nothing is opened yet: the first manifest should not wait for it.
+    pub fn open() -> Self {
+        let opening = async { IndexedDbStore::open().await.ok() };
         Self {
-            store: IndexedDbStore::open().await.ok(),
+            store: opening.boxed_local().shared(),
         }
+    }
+
+    async fn store(&self) -> Option<IndexedDbStore> {
+        self.store.clone().await
     }
 
     /// The manifest of a work.
@@ -88,7 +101,9 @@ impl Library {
     ///
     /// A browser that cannot store loses only the offline copy, so nothing is reported.
     pub async fn remember(&self, id: ContentId, card: Option<&Card>, now: UnixMillis) {
-        let Some(store) = &self.store else { return };
+        let Some(store) = self.store().await else {
+            return;
+        };
         let record = WorkRecord {
             content: id,
             touched: now,
@@ -102,13 +117,13 @@ impl Library {
 
     /// The newest card digest noted for a work.
     pub async fn known_card(&self, id: ContentId) -> Option<Digest> {
-        let works = self.store.as_ref()?.works().await.ok()?;
+        let works = self.store().await?.works().await.ok()?;
         works.into_iter().find(|work| work.content == id)?.card
     }
 
     /// Works this browser keeps, most recently opened first; at most 500.
     pub async fn stored(&self) -> Vec<StoredWork> {
-        let Some(store) = &self.store else {
+        let Some(store) = self.store().await else {
             return Vec::new();
         };
         let mut listed = Vec::new();
@@ -144,7 +159,7 @@ impl Library {
     ///
     /// [`StoreError`] if the database fails.
     pub async fn stored_chunks(&self) -> Result<u64, StoreError> {
-        match &self.store {
+        match self.store().await {
             Some(store) => store.chunk_count().await,
             None => Ok(0),
         }
@@ -152,7 +167,7 @@ impl Library {
 
     /// The most bytes of chunks the owner lets this site keep; `None` when they set no limit.
     pub async fn budget(&self) -> Option<u64> {
-        self.store.as_ref()?.budget().await.ok().flatten()
+        self.store().await?.budget().await.ok().flatten()
     }
 
     /// Sets [`Library::budget`]; works not opened for longest go first when it is passed.
@@ -161,7 +176,7 @@ impl Library {
     ///
     /// [`StoreError`] if the database fails.
     pub async fn set_budget(&self, bytes: Option<u64>) -> Result<(), StoreError> {
-        match &self.store {
+        match self.store().await {
             Some(store) => store.set_budget(bytes).await,
             None => Ok(()),
         }
@@ -173,7 +188,7 @@ impl Library {
     ///
     /// [`StoreError`] if the database fails.
     pub async fn forget(&self, id: ContentId) -> Result<(), StoreError> {
-        match &self.store {
+        match self.store().await {
             Some(store) => store.forget(id).await,
             None => Ok(()),
         }
@@ -185,26 +200,38 @@ impl Library {
     ///
     /// [`StoreError`] if the database fails.
     pub async fn clear(&self) -> Result<(), StoreError> {
-        match &self.store {
-            Some(store) => idb_store::clear(store).await,
+        match self.store().await {
+            Some(store) => idb_store::clear(&store).await,
             None => Ok(()),
         }
     }
 
+    /// From the store and over HTTP at once: an empty store costs nothing, a full one works offline.
     async fn block(&self, work: ContentId, link: Link, max: u64) -> Result<Vec<u8>, LibraryError> {
-        if let Some(store) = &self.store
-            && let Ok(Some(bytes)) = store.block(work, link.digest).await
-            && link.digest.matches(&bytes)
-        {
-            return Ok(bytes);
-        }
-        let bytes = gateway::get_for(work, link, max)
-            .await
-            .map_err(LibraryError::Fetch)?;
-        if let Some(store) = &self.store {
-            // Without room the block is fetched again next time.
-            let _ = store.put_block(work, link.digest, &bytes).await;
-        }
+        let kept = Box::pin(self.kept(work, link.digest));
+        let fetched = Box::pin(gateway::get_for(work, link, max));
+        let fetched = match future::select(kept, fetched).await {
+            Either::Left((Some(bytes), _)) => return Ok(bytes),
+            Either::Left((None, fetched)) => fetched.await,
+            Either::Right((Ok(bytes), _)) => Ok(bytes),
+            Either::Right((Err(trouble), kept)) => match kept.await {
+                Some(bytes) => return Ok(bytes),
+                None => Err(trouble),
+            },
+        };
+        let bytes = fetched.map_err(LibraryError::Fetch)?;
+        let (library, copy) = (self.clone(), bytes.clone());
+        wasm_bindgen_futures::spawn_local(async move {
+            if let Some(store) = library.store().await {
+                // Without room the block is fetched again next time.
+                let _ = store.put_block(work, link.digest, &copy).await;
+            }
+        });
         Ok(bytes)
+    }
+
+    async fn kept(&self, work: ContentId, digest: Digest) -> Option<Vec<u8>> {
+        let bytes = self.store().await?.block(work, digest).await.ok()??;
+        digest.matches(&bytes).then_some(bytes)
     }
 }

@@ -1,7 +1,5 @@
 //! What this browser keeps: one shared handle to the library, how full it is, and how to be rid of it.
 
-use std::cell::RefCell;
-
 use sluice_core::bridge::ToWorker;
 use sluice_web::library::{Library, StoredWork};
 use wasm_bindgen::JsCast;
@@ -12,7 +10,7 @@ use crate::{failure::Failure, format, route, settings::Budget};
 
 thread_local! {
     // The page has one thread; the handle is opened by whoever needs it first.
-    static LIBRARY: RefCell<Option<Library>> = const { RefCell::new(None) };
+    static LIBRARY: Library = Library::open();
 }
 
 /// How full the storage is.
@@ -27,19 +25,13 @@ pub(crate) struct Usage {
 }
 
 /// The library of this page.
-pub(crate) async fn library() -> Library {
-    if let Some(library) = LIBRARY.with_borrow(Clone::clone) {
-        return library;
-    }
-    let library = Library::open().await;
-    // Two first callers at once open two handles of one database; the later one stays.
-    LIBRARY.set(Some(library.clone()));
-    library
+pub(crate) fn library() -> Library {
+    LIBRARY.with(Library::clone)
 }
 
 /// Reads how full the storage is.
 pub(crate) async fn usage() -> Result<Usage, Failure> {
-    let chunks = library().await.stored_chunks().await.map_err(failed)?;
+    let chunks = library().stored_chunks().await.map_err(failed)?;
     let mut usage = Usage {
         chunks,
         used: 0,
@@ -59,23 +51,19 @@ pub(crate) async fn usage() -> Result<Usage, Failure> {
 
 /// Tells whoever writes chunks how much room they may take.
 pub(crate) async fn set_budget(budget: Budget) -> Result<(), Failure> {
-    library()
-        .await
-        .set_budget(budget.bytes())
-        .await
-        .map_err(failed)
+    library().set_budget(budget.bytes()).await.map_err(failed)
 }
 
 /// Removes every work, and lets the service worker drop what it read of them.
 pub(crate) async fn clear(worker: Worker) -> Result<(), Failure> {
-    library().await.clear().await.map_err(failed)?;
+    library().clear().await.map_err(failed)?;
     worker.tell(&ToWorker::ForgetAll, None);
     Ok(())
 }
 
 /// The works this browser keeps, as cards of the grid.
 pub(crate) async fn works() -> Vec<api::Work> {
-    library().await.stored().await.iter().map(card).collect()
+    library().stored().await.iter().map(card).collect()
 }
 
 fn card(stored: &StoredWork) -> api::Work {

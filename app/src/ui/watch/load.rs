@@ -36,7 +36,7 @@ pub(super) async fn manifest(
     node: Node,
     asks_node: impl FnOnce(),
 ) -> Result<Manifest, Failure> {
-    let library = storage::library().await;
+    let library = storage::library();
     let soon = clock::now().plus(GATEWAY_PATIENCE_MS);
     let late = clock::now().plus(GIVE_UP_MS);
     let direct = Box::pin(library.manifest(content));
@@ -85,7 +85,7 @@ pub(super) async fn manifest(
 
 /// The newest card to be had: the relay's, else the one known here. A work plays without.
 pub(super) async fn card(manifest: &Manifest) -> Option<Card> {
-    let library = storage::library().await;
+    let library = storage::library();
     let listed = api::card_of(&manifest.id().to_string()).await;
     let known = library.known_card(manifest.id()).await;
     let listed = read(&library, manifest, listed).await;
@@ -103,7 +103,6 @@ pub(super) async fn card(manifest: &Manifest) -> Option<Card> {
 /// Keeps what offline playback needs besides chunks. Called once the first frame is there.
 pub(super) async fn remember(content: ContentId, card: Option<&Card>) {
     storage::library()
-        .await
         .remember(content, card, clock::now())
         .await;
 }
