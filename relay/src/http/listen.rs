@@ -42,7 +42,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Limits {
     /// Most connections.
     pub connections: usize,
-    /// Most connections of one address.
+    /// Most connections of one [`customer`].
     pub per_address: usize,
     /// Time for a request's header, and for a TLS handshake.
     pub header: Duration,
@@ -67,11 +67,13 @@ impl Limits {
 
     /// Counts a connection in; `None` if it is one too many. The map is as bounded as they are.
     fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
+        let is_loopback = address.to_canonical().is_loopback();
+        let address = customer(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let total: usize = open.values().sum();
         let own = open.get(&address).copied().unwrap_or(0);
         // Behind a reverse proxy everybody comes from loopback.
-        let crowded = own >= self.per_address && !address.is_loopback();
+        let crowded = own >= self.per_address && !is_loopback;
         if total >= self.connections || crowded {
             self.metrics.refused();
             return None;
@@ -82,6 +84,18 @@ impl Limits {
             limits: self.clone(),
             address,
         })
+    }
+}
+
+/// What counts as one address: an IPv4 address, on a dual-stack socket too, or the IPv6 /64 that one
+/// customer gets.
+fn customer(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & !u128::from(u64::MAX);
+            IpAddr::V6(network.into())
+        }
+        v4 => v4,
     }
 }
 
@@ -140,8 +154,7 @@ pub async fn serve(
                 continue;
             }
         };
-        // An IPv4 client of a dual-stack socket is the same client.
-        let Some(seat) = limits.admit(peer.ip().to_canonical()) else {
+        let Some(seat) = limits.admit(peer.ip()) else {
             continue;
         };
         let (tls, router, limits, stop) =
@@ -196,4 +209,21 @@ async fn http<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     }
     connection.as_mut().graceful_shutdown();
     connection.await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(address: &str) -> IpAddr {
+        customer(address.parse().unwrap())
+    }
+
+    #[test]
+    fn one_customer_is_one_ipv4_address_or_ipv6_network() {
+        assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::2"));
+        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
 }
