@@ -8,7 +8,7 @@
 //! # Invariants
 //!
 //! - Connections, handshakes, streams, requests and buffers of strangers are bounded: see [`Limits`],
-//!   `webtransport.rs` and `chunks.rs`.
+//!   `webtransport.rs`, `muxer.rs` and `chunks.rs`.
 //! - The node dials nobody.
 
 use std::collections::{BTreeSet, HashMap};
@@ -27,7 +27,7 @@ use libp2p::core::upgrade::Version;
 use libp2p::core::{ConnectedPoint, Transport as _};
 use libp2p::identity::Keypair;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, Swarm, identify, noise, ping, quic, swarm, tcp, websocket, yamux};
+use libp2p::{Multiaddr, PeerId, Swarm, identify, noise, ping, quic, swarm, tcp, websocket};
 use sluice_core::wire::{IDENTIFY_PROTOCOL, MAX_FRAME_LEN};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -43,6 +43,7 @@ pub use self::webtransport::{CertificateError, Error as WebTransportError};
 mod addresses;
 mod chunks;
 mod limits;
+mod muxer;
 mod source;
 mod stats;
 mod streams;
@@ -56,9 +57,6 @@ const HANDSHAKE_TIMEOUT: Duration = webtransport::HANDSHAKE_TIMEOUT;
 /// A connection without a stream is closed after this. A tab that looks around between two works keeps
 /// its connection; one that was left open gives its place back.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-
-/// Streams one TCP or WebSocket peer may have open. Yamux grants each 256 KiB of receive window.
-const MAX_YAMUX_STREAMS: usize = 64;
 
 /// Streams one QUIC peer may have open.
 const MAX_QUIC_STREAMS: u32 = 128;
@@ -482,14 +480,12 @@ fn build_transport(
     keypair: &Keypair,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, P2pError> {
     let noise = noise::Config::new(keypair)?;
-    let mut yamux = yamux::Config::default();
-    yamux.set_max_num_streams(MAX_YAMUX_STREAMS);
     let tcp_socket = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
 
     let tcp = tcp_socket()
         .upgrade(Version::V1Lazy)
         .authenticate(noise.clone())
-        .multiplex(yamux.clone())
+        .multiplex(muxer::Upgrade)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let tcp = TransportTimeout::new(tcp, HANDSHAKE_TIMEOUT);
 
@@ -498,7 +494,7 @@ fn build_transport(
     let websocket = websocket
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
-        .multiplex(yamux)
+        .multiplex(muxer::Upgrade)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let websocket = TransportTimeout::new(websocket, HANDSHAKE_TIMEOUT);
 

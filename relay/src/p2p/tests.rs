@@ -5,8 +5,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
-use libp2p::StreamProtocol;
 use libp2p::swarm::dial_opts::DialOpts;
+use libp2p::{StreamProtocol, yamux};
 use sluice_core::wire::{CHUNK_PROTOCOL, Frame, LENGTH_LEN, Parting, Priority, frame_len};
 use sluice_core::{ChunkIndex, ContentId, Digest, FileIndex};
 use tokio::sync::mpsc;
