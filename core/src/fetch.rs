@@ -68,6 +68,9 @@ impl Urgency {
     }
 }
 
+/// How often a driver whose plan lacks the node looks whether it came up, in milliseconds.
+pub const OFFER_EVERY_MS: u64 = 300;
+
 /// The sources to ask, in order.
 ///
 /// The gateway comes first for the first bytes: HTTP answers in one round trip on a warm
@@ -118,6 +121,8 @@ pub enum Input {
     Delivered(Source),
     /// The source did not deliver.
     Failed(Source, Trouble),
+    /// One more source can be asked from now on: a node came up. Known ones change nothing.
+    Offer(Source),
     /// The player now waits for it, or a seek made it the next one.
     Hurry(Urgency),
     /// Time passed; nothing else happened.
@@ -147,6 +152,8 @@ enum State {
 pub struct Fetcher {
     sources: Vec<(Source, State)>,
     patience_ms: u64,
+    /// When a source was last asked.
+    asked_at: UnixMillis,
     /// When the next source is asked, or the fetch given up.
     deadline: Option<UnixMillis>,
     /// Set once a source delivered or all are exhausted.
@@ -170,6 +177,7 @@ impl Fetcher {
                 .map(|source| (*source, State::Idle))
                 .collect(),
             patience_ms: urgency.patience_ms(),
+            asked_at: now,
             deadline: Some(now),
             ending: None,
             now,
@@ -193,6 +201,14 @@ impl Fetcher {
                     self.deadline = Some(now);
                 }
             }
+            Input::Offer(source) if !self.sources.iter().any(|(known, _)| *known == source) => {
+                self.sources.push((source, State::Idle));
+                // It is asked when the one before it has had its time, which may be now.
+                let due = self.asked_at.plus(self.patience_ms);
+                if self.ending.is_none() {
+                    self.deadline = self.deadline.map(|deadline| deadline.min(due));
+                }
+            }
             Input::Hurry(urgency) if urgency.patience_ms() < self.patience_ms => {
                 let gained = self.patience_ms - urgency.patience_ms();
                 self.patience_ms = urgency.patience_ms();
@@ -201,7 +217,7 @@ impl Fetcher {
                     self.deadline = self.deadline.map(sooner);
                 }
             }
-            Input::Hurry(_) | Input::Tick => {}
+            Input::Offer(_) | Input::Hurry(_) | Input::Tick => {}
         }
     }
 
@@ -234,6 +250,7 @@ impl Fetcher {
             } else {
                 GIVE_UP_MS
             };
+            self.asked_at = self.now;
             self.deadline = Some(self.now.plus(patience_ms));
             return Some(Output::Ask(source));
         }
@@ -327,6 +344,22 @@ mod tests {
         assert_eq!(fetcher.deadline(), Some(T0.plus(URGENT_PATIENCE_MS)));
         fetcher.handle(Input::Tick, T0.plus(URGENT_PATIENCE_MS));
         assert_eq!(drain(&mut fetcher), [Output::Ask(Source::Gateway)]);
+    }
+
+    #[test]
+    fn a_node_that_comes_up_is_asked_once_the_gateway_had_its_time() {
+        let mut fetcher = Fetcher::new(&[Source::Gateway], Urgency::Now, T0);
+        assert_eq!(drain(&mut fetcher), [Output::Ask(Source::Gateway)]);
+        fetcher.handle(Input::Offer(Source::Node), T0.plus(100));
+        fetcher.handle(Input::Offer(Source::Node), T0.plus(200));
+        assert_eq!(drain(&mut fetcher), []);
+        assert_eq!(fetcher.deadline(), Some(T0.plus(URGENT_PATIENCE_MS)));
+        fetcher.handle(Input::Tick, T0.plus(URGENT_PATIENCE_MS));
+        assert_eq!(drain(&mut fetcher), [Output::Ask(Source::Node)]);
+        assert_eq!(
+            fetcher.deadline(),
+            Some(T0.plus(URGENT_PATIENCE_MS + GIVE_UP_MS))
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ use sluice_core::{
     ChunkIndex, ContentId, Digest, FileIndex, Link,
     bridge::{Attempt, Origin, Trouble},
     chunk::{CHUNK_LEN, SEAL_OVERHEAD},
-    fetch::{self, Fetcher, Input, Output, Source, Urgency},
+    fetch::{self, Fetcher, Input, OFFER_EVERY_MS, Output, Source, Urgency},
 };
 use sluice_web::{
     clock, gateway,
@@ -254,7 +254,10 @@ impl Blocks {
                     Output::Exhausted(tried) => return Err(tried),
                 }
             }
-            let deadline = fetcher.deadline().unwrap_or_else(clock::now);
+            let mut deadline = fetcher.deadline().unwrap_or_else(clock::now);
+            if !sources.contains(&Source::Node) {
+                deadline = deadline.min(clock::now().plus(OFFER_EVERY_MS));
+            }
             let timer = Box::pin(clock::until(deadline));
             let quiet = future::select(timer, hurries.next());
             match future::select(asked.select_next_some(), quiet).await {
@@ -267,6 +270,9 @@ impl Blocks {
                 }
                 Either::Right((Either::Right((Some(urgency), _)), _)) => {
                     fetcher.handle(Input::Hurry(urgency), clock::now());
+                }
+                Either::Right(_) if self.node.is_online() => {
+                    fetcher.handle(Input::Offer(Source::Node), clock::now());
                 }
                 Either::Right(_) => fetcher.handle(Input::Tick, clock::now()),
             }
