@@ -161,8 +161,7 @@ async fn healthz() -> &'static str {
 /// 200 when blocks can be read and written and the node listens, else 503 with the reason.
 async fn readyz(State(state): State<AppState>) -> Result<Response, Problem> {
     let not_ready = |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
-    if let Err(error) = state.store.check().await {
-        tracing::warn!(%error, "not ready: data folder");
+    if state.store.check().await.is_err() {
         return Err(not_ready(
             "the data folder cannot be used; the relay's log says why".into(),
         ));

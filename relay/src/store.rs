@@ -19,18 +19,20 @@
 //! - File names come from digests and random numbers only, never from what a stranger wrote.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use rusqlite::Connection;
 use sluice_core::{ChunkIndex, ContentId, Digest, FileIndex};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 pub mod blocks;
 mod db;
@@ -49,6 +51,13 @@ pub use work::{FileEntry, Work, WorksPage};
 /// Each holds one block (at most 257 KiB) and one SQLite connection, so this bounds both.
 pub const READS_AT_ONCE: usize = 16;
 
+/// How long an answer of [`Store::check`] holds. Strangers can ask for it, and each check writes to
+/// the disk.
+const CHECK_HOLDS: Duration = Duration::from_secs(2);
+
+/// Damaged blocks that are logged by name; further ones are counted only.
+const MAX_TOLD: usize = 1024;
+
 /// Most works on one page of [`Store::works`].
 pub const MAX_PAGE: usize = 100;
 
@@ -62,6 +71,15 @@ struct Inner {
     idle: Mutex<Vec<Connection>>,
     reads: Semaphore,
     damaged: AtomicU64,
+    told: Mutex<HashSet<Digest>>,
+    checked: Arc<tokio::sync::Mutex<Option<Checked>>>,
+}
+
+/// The last answer of [`Store::check`] and when it was found.
+#[derive(Debug)]
+struct Checked {
+    at: Instant,
+    verdict: Result<(), Arc<StoreError>>,
 }
 
 /// Whether a missing data folder is made.
@@ -97,6 +115,8 @@ impl Store {
             idle: Mutex::new(vec![connection]),
             reads: Semaphore::new(READS_AT_ONCE),
             damaged: AtomicU64::new(0),
+            told: Mutex::default(),
+            checked: Arc::default(),
         })))
     }
 
@@ -232,12 +252,53 @@ impl Store {
         self.with(|db| Ok(db::block_len(db, digest)?.is_some()))
     }
 
+    /// Logs damage that a reader met: each block once, whoever asks for it how often. The count goes on.
+    pub(crate) fn tell(&self, error: &StoreError) {
+        let StoreError::Damaged { digest, reason } = error else {
+            return;
+        };
+        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < MAX_TOLD && told.insert(*digest) {
+            tracing::error!(%digest, reason, "a stored block is damaged; see sluice gc --verify");
+        }
+    }
+
     /// Whether the database answers and the blocks folder can be written: what `/readyz` asks.
+    ///
+    /// One check at a time, whose answer holds for two seconds; failures are logged here. Cancel
+    /// safe: a check that was begun ends, and answers whoever asks next.
     ///
     /// # Errors
     ///
     /// What is wrong.
-    pub async fn check(&self) -> Result<(), StoreError> {
+    pub async fn check(&self) -> Result<(), Arc<StoreError>> {
+        let mut last = self.0.checked.clone().lock_owned().await;
+        if let Some(Checked { at, verdict }) = &*last
+            && at.elapsed() < CHECK_HOLDS
+        {
+            return verdict.clone();
+        }
+        let store = self.clone();
+        // A task of its own: were it dropped with its request, the next would start a second probe
+        // beside it.
+        let check = tokio::spawn(async move {
+            let verdict = store.check_now().await.map_err(Arc::new);
+            if let Err(error) = &verdict {
+                tracing::warn!(%error, "not ready: data folder");
+            }
+            *last = Some(Checked {
+                at: Instant::now(),
+                verdict: verdict.clone(),
+            });
+            verdict
+        });
+        match check.await {
+            Ok(verdict) => verdict,
+            Err(_) => Err(Arc::new(self.stopping())),
+        }
+    }
+
+    async fn check_now(&self) -> Result<(), StoreError> {
         self.read(|store| {
             store.with(|db| db::ping(db))?;
             blocks::probe(&store.0.root)
@@ -277,11 +338,13 @@ impl Store {
         let store = self.clone();
         match tokio::task::spawn_blocking(move || job(&store)).await {
             Ok(result) => result,
-            Err(_) => Err(StoreError::at(
-                &self.0.root,
-                io::Error::other("the process is shutting down"),
-            )),
+            Err(_) => Err(self.stopping()),
         }
+    }
+
+    fn stopping(&self) -> StoreError {
+        let source = io::Error::other("the process is shutting down");
+        StoreError::at(&self.0.root, source)
     }
 
     /// Lends a connection to `job`; one is opened when all are lent.
@@ -306,5 +369,48 @@ impl Store {
             idle.push(connection);
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn many_who_ask_at_once_get_one_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Open::OrCreate).unwrap();
+        for _ in 0..10 {
+            let asked = futures::future::join_all((0..64).map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { store.check().await.is_ok() })
+            }));
+            for answer in asked.await {
+                assert!(answer.unwrap());
+            }
+            // Nor does one who gave up leave a probe behind that races with the next.
+            tokio::select! {
+                biased;
+                _ = store.check() => {}
+                () = std::future::ready(()) => {}
+            }
+            *store.0.checked.lock().await = None;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_holds_for_a_while_and_no_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Open::OrCreate).unwrap();
+        store.check().await.unwrap();
+        let blocks = folder.path().join(blocks::FOLDER);
+        fs::remove_dir(&blocks).unwrap();
+        store.check().await.unwrap();
+        tokio::time::pause();
+        tokio::time::advance(CHECK_HOLDS).await;
+        tokio::time::resume();
+        store.check().await.unwrap_err();
+        fs::create_dir(&blocks).unwrap();
+        store.check().await.unwrap_err();
     }
 }

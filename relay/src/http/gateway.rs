@@ -40,7 +40,8 @@ pub(super) async fn block(
     let wants = wanted(query.as_deref(), text(&headers, header::ACCEPT.as_str()))?;
     let etag = format!("\"{link}\"");
     // Damage must not hide behind a copy that the client has: the block is read first.
-    let Some(bytes) = state.store.block(&link.digest).await? else {
+    let read = state.store.block(&link.digest).await;
+    let Some(bytes) = read.inspect_err(|error| state.store.tell(error))? else {
         return Err(Problem::not_found(format!(
             "this relay has no block {link}; ask another relay or peer for it"
         )));

@@ -43,15 +43,13 @@ impl Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Damaged { digest, reason } => {
-                tracing::error!(%digest, reason, "a stored block is damaged; see sluice gc --verify");
-                Self::new(
-                    StatusCode::GONE,
-                    format!(
-                        "block {digest} is damaged on this relay ({reason}); ask another relay or peer for it"
-                    ),
-                )
-            }
+            // Logged by the store, which knows whether it has been already.
+            StoreError::Damaged { digest, reason } => Self::new(
+                StatusCode::GONE,
+                format!(
+                    "block {digest} is damaged on this relay ({reason}); ask another relay or peer for it"
+                ),
+            ),
             other => {
                 tracing::error!(error = %other, "the data folder failed");
                 Self::new(

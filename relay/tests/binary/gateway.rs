@@ -282,7 +282,8 @@ fn damaged_blocks_are_refused_counted_and_found() {
         relay.ask("GET", &path, &[("if-none-match", &etag)]).status,
         410
     );
-    assert_eq!(relay.log().matches("a stored block is damaged").count(), 5);
+    // Each is logged once, or asking in a loop would fill the disk.
+    assert_eq!(relay.log().matches("a stored block is damaged").count(), 4);
 
     let output = place.sluice(["gc", "--verify", "--json"]).output().unwrap();
     assert!(!output.status.success());

@@ -185,10 +185,11 @@ fn health_readiness_and_counters() {
     let blocks = place.data().join("blocks");
     let aside = place.path("aside");
     fs::rename(&blocks, &aside).unwrap();
+    wait_until("it is noticed", || relay.get("/readyz").status == 503);
     relay.get("/readyz").is_problem(503, "data folder");
     assert_eq!(relay.get("/healthz").status, 200);
     fs::rename(&aside, &blocks).unwrap();
-    assert_eq!(relay.get("/readyz").status, 200);
+    wait_until("it is ready again", || relay.get("/readyz").status == 200);
 }
 
 #[test]
