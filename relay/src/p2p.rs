@@ -351,8 +351,12 @@ impl Node {
     fn handle(&mut self, event: SwarmEvent<BehaviourEvent>) {
         let counters = &self.published.counters;
         match event {
-            SwarmEvent::Behaviour(BehaviourEvent::Streams(streams::Opened { peer, stream })) => {
-                self.chunks.accept(peer, stream);
+            SwarmEvent::Behaviour(BehaviourEvent::Streams(streams::Opened {
+                peer,
+                host,
+                stream,
+            })) => {
+                self.chunks.accept(peer, host, stream);
             }
             SwarmEvent::ConnectionEstablished {
                 peer_id, endpoint, ..

@@ -18,10 +18,13 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
 use sluice_core::wire::CHUNK_PROTOCOL;
 
+use super::limits::Host;
+
 /// A stream that a peer opened.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) peer: PeerId,
+    pub(crate) host: Option<Host>,
     pub(crate) stream: Stream,
 }
 
@@ -41,20 +44,20 @@ impl NetworkBehaviour for Behaviour {
         _: ConnectionId,
         _: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::default())
+        Ok(Handler::of(remote))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
         _: PeerId,
-        _: &Multiaddr,
+        remote: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::default())
+        Ok(Handler::of(remote))
     }
 
     fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
@@ -63,9 +66,9 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         peer: PeerId,
         _: ConnectionId,
-        stream: THandlerOutEvent<Self>,
+        (host, stream): THandlerOutEvent<Self>,
     ) {
-        self.opened.push_back(Opened { peer, stream });
+        self.opened.push_back(Opened { peer, host, stream });
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Opened, THandlerInEvent<Self>>> {
@@ -77,15 +80,25 @@ impl NetworkBehaviour for Behaviour {
 }
 
 /// One connection's half.
-#[derive(Default)]
 pub(crate) struct Handler {
+    /// Where the peer is.
+    host: Option<Host>,
     /// Bounded by the swarm: it negotiates so many streams at once and polls us in between.
     negotiated: VecDeque<Stream>,
 }
 
+impl Handler {
+    fn of(remote: &Multiaddr) -> Self {
+        Self {
+            host: Host::of(remote),
+            negotiated: VecDeque::new(),
+        }
+    }
+}
+
 impl ConnectionHandler for Handler {
     type FromBehaviour = Infallible;
-    type ToBehaviour = Stream;
+    type ToBehaviour = (Option<Host>, Stream);
     type InboundProtocol = ReadyUpgrade<StreamProtocol>;
     type OutboundProtocol = DeniedUpgrade;
     type InboundOpenInfo = ();
@@ -98,9 +111,11 @@ impl ConnectionHandler for Handler {
     fn poll(
         &mut self,
         _: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<DeniedUpgrade, Infallible, Stream>> {
+    ) -> Poll<ConnectionHandlerEvent<DeniedUpgrade, Infallible, Self::ToBehaviour>> {
         match self.negotiated.pop_front() {
-            Some(stream) => Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(stream)),
+            Some(stream) => {
+                Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour((self.host, stream)))
+            }
             None => Poll::Pending,
         }
     }

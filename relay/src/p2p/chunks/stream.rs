@@ -35,6 +35,9 @@ use crate::p2p::stats::Counters;
 /// its peer opens another when it goes on.
 pub(super) const STREAM_IDLE: Duration = Duration::from_secs(10 * 60);
 
+/// Time for the first frame, which names the work. A peer has it ready when it opens a stream.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Time for one frame to leave. A peer that takes a chunk slower than 9 KB/s cannot watch anything, and
 /// its place is wanted.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -145,7 +148,11 @@ impl<'a, R: AsyncRead + Unpin> Reader<'a, R> {
 
     async fn run(&mut self) -> End {
         loop {
-            let frame = match timeout(STREAM_IDLE, self.next()).await {
+            let patience = match self.work {
+                Some(_) => STREAM_IDLE,
+                None => HEAD_TIMEOUT,
+            };
+            let frame = match timeout(patience, self.next()).await {
                 Ok(frame) => frame,
                 Err(_) => {
                     return End {

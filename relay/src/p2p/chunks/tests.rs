@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::Semaphore;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
-use super::stream::{STREAM_IDLE, WRITE_TIMEOUT, serve};
+use super::stream::{HEAD_TIMEOUT, STREAM_IDLE, WRITE_TIMEOUT, serve};
 use super::*;
 use crate::p2p::source::{Answer, SourceError};
 use crate::p2p::stats::Counter;
@@ -484,6 +484,45 @@ async fn a_stream_on_which_nothing_is_asked_is_closed_in_the_end() {
     assert!(before.elapsed() >= STREAM_IDLE);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_never_names_a_work_is_closed_soon() {
+    let before = tokio::time::Instant::now();
+    let mut peer = Peer::of(&Shelf::open());
+    // Half a frame is none.
+    peer.pipe.write_all(&[0, 0]).await.unwrap();
+    peer.ends_with(Parting::Done).await;
+    assert!((HEAD_TIMEOUT..2 * HEAD_TIMEOUT).contains(&before.elapsed()));
+}
+
+#[tokio::test]
+async fn streams_of_one_address_are_bounded_whatever_their_peer_ids() {
+    let counters = Arc::new(Counters::default());
+    let mut chunks = Chunks::new(Shelf::open(), counters.clone());
+    let mut pipes = Vec::new();
+    let mut open = |chunks: &mut Chunks, addr: &str| {
+        let (ours, theirs) = tokio::io::duplex(1024);
+        let host = Host::of(&addr.parse().unwrap());
+        chunks.accept(PeerId::random(), host, theirs.compat());
+        pipes.push(ours);
+    };
+    for port in 0..MAX_STREAMS_PER_HOST {
+        open(&mut chunks, &format!("/ip6/2001:db8::{port:x}/tcp/{port}"));
+    }
+    assert_eq!(counters.snapshot().streams_refused, 0);
+    open(&mut chunks, "/ip6/2001:db8::ffff/tcp/1");
+    assert_eq!(counters.snapshot().streams_refused, 1);
+    assert_eq!(chunks.per_peer.len(), MAX_STREAMS_PER_HOST);
+    open(&mut chunks, "/ip4/192.0.2.1/tcp/1");
+    for _ in 0..=MAX_STREAMS_PER_HOST {
+        open(&mut chunks, "/ip4/127.0.0.1/tcp/1");
+    }
+    assert_eq!(counters.snapshot().streams_refused, 1);
+
+    drop(pipes);
+    while chunks.ended().await.is_some() {}
+    assert!(chunks.per_peer.is_empty() && chunks.per_host.is_empty());
+}
+
 #[tokio::test]
 async fn streams_of_one_peer_are_bounded_and_free_their_place() {
     let counters = Arc::new(Counters::default());
@@ -492,7 +531,7 @@ async fn streams_of_one_peer_are_bounded_and_free_their_place() {
     let mut pipes = Vec::new();
     let mut open = |chunks: &mut Chunks, peer| {
         let (ours, theirs) = tokio::io::duplex(1024);
-        chunks.accept(peer, theirs.compat());
+        chunks.accept(peer, None, theirs.compat());
         pipes.push(ours);
     };
     for _ in 0..=MAX_STREAMS_PER_PEER {
@@ -514,7 +553,7 @@ async fn after_leaving_no_stream_is_taken() {
     let counters = Arc::new(Counters::default());
     let mut chunks = Chunks::new(Shelf::open(), counters.clone());
     chunks.leave();
-    chunks.accept(PeerId::random(), tokio::io::duplex(64).0.compat());
+    chunks.accept(PeerId::random(), None, tokio::io::duplex(64).0.compat());
     assert_eq!(counters.snapshot().streams_refused, 1);
     assert_eq!(chunks.ended().await, None);
 }
