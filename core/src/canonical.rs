@@ -30,7 +30,7 @@ pub enum CodecError {
         max: usize,
     },
     /// Not DAG-CBOR, or not the expected shape; the field where reading stopped.
-    #[error("malformed at {0:?}")]
+    #[error("malformed at {0}")]
     Malformed(&'static str),
     /// A version of the format this code does not know.
     #[error("version {0}; this program reads version 1, so update it")]

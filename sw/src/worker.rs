@@ -32,7 +32,7 @@ pub(crate) enum StreamError {
     #[error("{0}")]
     Invalid(String),
     /// The work has no such file.
-    #[error("the work has no file {0:?}; its page lists what it has")]
+    #[error("the work has no file {0}; its page lists what it has")]
     NoFile(String),
     /// A paid work, and this program cannot unlock yet.
     #[error("this work needs a right to watch it, which this version cannot check yet")]

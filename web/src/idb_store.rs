@@ -272,7 +272,7 @@ impl Store for IndexedDbStore {
             .zip(&values)
             .filter_map(|(key, value)| record_of(&bytes_of(key)?, &bytes_of(value)?))
             .collect();
-        works.sort_by_key(|work| std::cmp::Reverse(work.touched));
+        works.sort_unstable_by_key(|work| std::cmp::Reverse(work.touched));
         Ok(works)
     }
 
@@ -376,35 +376,16 @@ fn record_of(key: &[u8], value: &[u8]) -> Option<WorkRecord> {
 }
 
 impl From<idb::Error> for StoreError {
+    /// The crate's own words name the call that failed, for forty calls; the browser's say why.
     fn from(error: idb::Error) -> Self {
-        if let idb::Error::DomException(exception) = &error
-            && exception.name() == "QuotaExceededError"
-        {
-            return Self::QuotaExceeded;
+        match &error {
+            idb::Error::DomException(exception) if exception.name() == "QuotaExceededError" => {
+                Self::QuotaExceeded
+            }
+            idb::Error::DomException(exception) => Self::Backend(exception.message()),
+            _ => Self::Backend("the request was refused".into()),
         }
-        // Requests that fail at once carry the exception as a plain value.
-        let text = error.to_string();
-        if text.contains("QuotaExceeded") {
-            return Self::QuotaExceeded;
-        }
-        Self::Backend(text)
     }
-}
-
-/// Asks the browser not to evict this origin's data under pressure; it may say no.
-pub async fn ask_to_persist() -> bool {
-    let granted = async {
-        let storage = js_sys::Reflect::get(&js_sys::global(), &"navigator".into())
-            .and_then(|navigator| js_sys::Reflect::get(&navigator, &"storage".into()))
-            .ok()?
-            .dyn_into::<web_sys::StorageManager>()
-            .ok()?;
-        wasm_bindgen_futures::JsFuture::from(storage.persist().ok()?)
-            .await
-            .ok()?
-            .as_bool()
-    };
-    granted.await.unwrap_or(false)
 }
 
 /// Drops everything this origin stored in the database, as "clear" on the node page does.
