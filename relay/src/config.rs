@@ -185,12 +185,12 @@ pub struct Serve {
     )]
     #[serde(with = "text")]
     pub p2p_tcp: Listen,
-    /// libp2p over QUIC; `off` for none
+    /// libp2p over QUIC, for native peers; browsers do not use it
     #[arg(
         long,
         value_name = "ADDR:PORT",
         env = "SLUICE_P2P_QUIC",
-        default_value = "127.0.0.1:0"
+        default_value = "off"
     )]
     #[serde(with = "text")]
     pub p2p_quic: Listen,
