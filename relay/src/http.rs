@@ -16,6 +16,7 @@ use axum::{
     routing::get,
 };
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{metrics::Metrics, store::Store};
@@ -34,6 +35,10 @@ pub use problem::Problem;
 /// Longest body a request may announce. No route reads one.
 const MAX_BODY_LEN: u64 = 64 * 1024;
 
+/// Blocks that are on their way to clients at once: 128 MiB. More than one address can hold with
+/// the default of its connections.
+pub const BLOCKS_IN_MEMORY: usize = 512;
+
 /// What the routes share.
 #[derive(Clone, Debug)]
 pub struct AppState {
@@ -45,6 +50,8 @@ pub struct AppState {
     pub metrics: Arc<Metrics>,
     /// The libp2p node.
     pub node: Arc<dyn NodeView>,
+    /// Room for blocks on their way out: [`BLOCKS_IN_MEMORY`].
+    pub outgoing: Arc<Semaphore>,
     /// How long a route may take.
     pub request_timeout: Duration,
 }

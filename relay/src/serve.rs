@@ -9,14 +9,14 @@ use std::{
 };
 
 use libp2p::{Multiaddr, identity::Keypair};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     commands,
     config::Serve,
     http::{
-        self, AppState, Assets, NodeInfo, NodeView,
+        self, AppState, Assets, BLOCKS_IN_MEMORY, NodeInfo, NodeView,
         listen::{self, Limits},
         tls::{Tls, TlsError},
     },
@@ -172,6 +172,7 @@ pub async fn run(data: &Path, settings: Serve) -> Result<(), ServeError> {
         assets,
         metrics,
         node: node.clone(),
+        outgoing: Arc::new(Semaphore::new(BLOCKS_IN_MEMORY)),
         request_timeout: Duration::from_secs(settings.request_timeout.max(1)),
     };
     let tasks = TaskTracker::new();

@@ -4,6 +4,8 @@
 //! <https://specs.ipfs.tech/http-gateways/trustless-gateway/>. No paths below a CID, no CAR files,
 //! no directory listings.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     extract::{Path, RawQuery, State},
@@ -17,11 +19,15 @@ use sluice_core::{
     media::MediaType,
     range::{self, Reply},
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{AppState, Problem};
 
 /// What a raw block is called in `Accept` and `Content-Type`.
 const RAW_BLOCK: &str = "application/vnd.ipld.raw";
+
+/// Seconds after which a client that found no room may ask again.
+const RETRY_AFTER: u32 = 5;
 
 /// A block never changes: 48 weeks, as gateways have it.
 const IMMUTABLE: &str = "public, max-age=29030400, immutable";
@@ -53,6 +59,7 @@ pub(super) async fn block(
     let mut response = if range::none_match_hits(text(&headers, "if-none-match"), &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
+        let bytes = seated(&state.outgoing, bytes)?;
         state.metrics.block_served(bytes.len());
         part(&method, &headers, &etag, bytes)
     };
@@ -101,6 +108,29 @@ pub(super) async fn preflight() -> Response {
         HeaderValue::from_static("86400"),
     );
     response
+}
+
+/// `bytes` with a place in memory, free again when the last part of them has left.
+fn seated(outgoing: &Arc<Semaphore>, bytes: Bytes) -> Result<Bytes, Problem> {
+    struct Seated {
+        bytes: Bytes,
+        _place: OwnedSemaphorePermit,
+    }
+    impl AsRef<[u8]> for Seated {
+        fn as_ref(&self) -> &[u8] {
+            &self.bytes
+        }
+    }
+    match outgoing.clone().try_acquire_owned() {
+        Ok(place) => Ok(Bytes::from_owner(Seated {
+            bytes,
+            _place: place,
+        })),
+        Err(_) => Err(Problem::busy(
+            "too many clients are taking blocks slowly; try again soon or ask another relay or peer",
+            RETRY_AFTER,
+        )),
+    }
 }
 
 /// 200, 206 or 416.
@@ -228,6 +258,23 @@ mod tests {
             Some("image/avif,image/webp,*/*;q=0.8"),
             Some(Wanted::Anything),
         );
+    }
+
+    #[test]
+    fn blocks_on_their_way_have_a_place_each_until_the_last_byte() {
+        let outgoing = Arc::new(Semaphore::new(1));
+        let block = Bytes::from_static(b"a block");
+        let whole = seated(&outgoing, block.clone()).expect("there is room");
+        let rest = whole.slice(2..);
+        drop(whole);
+        assert_eq!(rest, "block");
+        let answer = seated(&outgoing, block.clone())
+            .expect_err("the rest is still to be sent")
+            .into_response();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()[header::RETRY_AFTER], "5");
+        drop(rest);
+        seated(&outgoing, block).expect("there is room again");
     }
 
     #[test]

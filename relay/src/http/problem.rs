@@ -18,6 +18,7 @@ use crate::store::StoreError;
 pub struct Problem {
     status: StatusCode,
     detail: String,
+    retry_after: Option<u32>,
 }
 
 impl Problem {
@@ -26,6 +27,15 @@ impl Problem {
         Self {
             status,
             detail: detail.into(),
+            retry_after: None,
+        }
+    }
+
+    /// Too much is asked at once; it may be better in some seconds.
+    pub fn busy(detail: impl Into<String>, seconds: u32) -> Self {
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         }
     }
 
@@ -77,6 +87,9 @@ impl IntoResponse for Problem {
         );
         // 404 and 410 may be cached by default, and a work may arrive the next minute.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
         response
     }
 }
