@@ -226,7 +226,10 @@ fn http_2_is_not_spoken() {
         Ok(_) => {}
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
     }
-    assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 4"), "{said:?}");
+    assert!(
+        said.is_empty() || said.starts_with(b"HTTP/1.1 4"),
+        "{said:?}"
+    );
     // Nor is an upgrade to it.
     let upgrade = [
         ("connection", "Upgrade, HTTP2-Settings"),
