@@ -20,13 +20,14 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
 use yamux::{Config, Connection, ConnectionError, Mode, Stream};
 
-/// Streams of one connection. Ours are three or so; the rest is the peer's.
-pub(super) const MAX_STREAMS: usize = 64;
+/// Streams of one connection. Ours are three or so; the rest is the peer's: its chunk streams, of which
+/// it has 16 at most, and those that end or are still told their protocol.
+pub(super) const MAX_STREAMS: usize = 32;
 
 /// Receive window of a stream: what Yamux grants each at its start.
 pub(super) const STREAM_WINDOW: usize = yamux::DEFAULT_CREDIT as usize;
 
-/// Bytes that one connection may make us hold, 16 MiB: exactly what its streams have at their start,
+/// Bytes that one connection may make us hold, 8 MiB: exactly what its streams have at their start,
 /// which leaves nothing to grow into.
 pub(super) const CONNECTION_WINDOW: usize = MAX_STREAMS * STREAM_WINDOW;
 
@@ -147,6 +148,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
         }
     }
 }
+
+const _: () = assert!(MAX_STREAMS >= 2 * super::chunks::MAX_STREAMS_PER_PEER);
 
 #[cfg(test)]
 mod tests {
