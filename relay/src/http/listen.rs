@@ -42,7 +42,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Limits {
     /// Most connections.
     pub connections: usize,
-    /// Most connections of one [`customer`].
+    /// Most connections of one customer: an IPv4 address or an IPv6 /64.
     pub per_address: usize,
     /// Time for a request's header, and for a TLS handshake.
     pub header: Duration,
