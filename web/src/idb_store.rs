@@ -31,7 +31,7 @@ const SETTINGS: &str = "settings";
 const BUDGET: &str = "budget";
 
 /// Most chunks written in one transaction.
-const BATCH: usize = 16;
+const BATCH: usize = 32;
 
 /// Most chunks waiting to be written: 16 MiB. Past it, [`IndexedDbStore::room`] waits.
 pub const MAX_PENDING: usize = 64;
