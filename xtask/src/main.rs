@@ -6,7 +6,6 @@
 mod bench;
 mod build;
 mod check;
-mod clone;
 mod context;
 mod counts;
 mod crates;
