@@ -1,5 +1,4 @@
-//! How the service worker answers `/stream/{content id}/{path}`; without a path it is the file that
-//! pressing play plays, for a page that has no manifest yet.
+//! How the service worker answers `/stream/{content id}/{path}`.
 //!
 //! The decision only: who may ask, which status, which headers, which bytes. The service worker
 //! turns a [`Head`] into a `Response` and fills its body; nothing here knows a browser.
@@ -30,7 +29,7 @@ pub const MAX_OPEN_SPAN: u64 = 4 * 1024 * 1024;
 pub struct Target {
     /// The work.
     pub content: ContentId,
-    /// The file's path within it, unchecked; empty for what pressing play plays.
+    /// The file's path within it, unchecked.
     pub path: String,
 }
 
@@ -88,7 +87,7 @@ pub enum Refusal {
     /// Not a stream URL of a work.
     #[error("not a work's address: {0}")]
     Address(#[from] LinkError),
-    /// Nothing after the id, not even the slash that asks for the main file.
+    /// No path after the id.
     #[error("the address names no file; it should be /stream/<id>/<file>")]
     NoFile,
     /// Another method than GET or HEAD.
@@ -117,12 +116,11 @@ impl Refusal {
 /// [`Refusal::Address`] or [`Refusal::NoFile`].
 pub fn target(url_path: &str) -> Result<Target, Refusal> {
     let rest = url_path.strip_prefix(PREFIX).ok_or(LinkError::Malformed)?;
-    let Some((id, path)) = rest.split_once('/') else {
-        return Err(rest
-            .parse::<ContentId>()
-            .map_or_else(Refusal::from, |_| Refusal::NoFile));
-    };
+    let (id, path) = rest.split_once('/').unwrap_or((rest, ""));
     let content = id.parse()?;
+    if path.is_empty() {
+        return Err(Refusal::NoFile);
+    }
     Ok(Target {
         content,
         path: path.to_owned(),
@@ -389,12 +387,7 @@ mod tests {
         let id = work().content;
         assert_eq!(target(&format!("/stream/{id}/a/b.mp4")), Ok(work()));
         assert_eq!(target(&format!("/stream/{id}")), Err(Refusal::NoFile));
-        let main = target(&format!("/stream/{id}/")).map(|target| target.path);
-        assert_eq!(main, Ok(String::new()));
-        assert_eq!(
-            target("/stream/x"),
-            Err(Refusal::Address(LinkError::Malformed))
-        );
+        assert_eq!(target(&format!("/stream/{id}/")), Err(Refusal::NoFile));
         assert_eq!(
             target("/stream/x/y"),
             Err(Refusal::Address(LinkError::Malformed))

@@ -149,6 +149,7 @@ test('other methods and unknown files get a 4xx that says why', async ({ page, l
     ['PUT', stream, 400],
     ['DELETE', stream, 400],
     ['GET', `/stream/${id}/no-such-file.mp4`, 404],
+    ['GET', `/stream/${id}/`, 400],
     ['GET', `/stream/${id}`, 400],
     ['GET', '/stream/not-an-id/film.mp4', 400],
     ['GET', '/stream/', 400],
@@ -160,14 +161,6 @@ test('other methods and unknown files get a 4xx that says why', async ({ page, l
     expect(got.headers['content-type'], `${method} ${path}`).not.toMatch(/text\/html|^video/)
     expect(got.body.length, `${method} ${path}`).toBeGreaterThan(0)
   }
-})
-
-test('without a file name it is the main file', async ({ page, library }) => {
-  const { id, path } = library.works['one chunk and a byte']
-  await controlled(page, library.relay.origin)
-  const got = await ask(page, `/stream/${id}/`, 'GET', {})
-  expect(got.status).toBe(200)
-  expect(got.body.equals(await readFile(path))).toBe(true)
 })
 
 test('a reader that stops early stops the fetching', async ({ page, library, meddler }) => {

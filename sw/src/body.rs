@@ -58,20 +58,14 @@ struct Ahead {
 }
 
 impl Reader {
-    /// Finds `path` in the work; an empty one is the main file.
+    /// Finds `path` in the work.
     pub(crate) fn new(
         work: Rc<Work>,
         blocks: Rc<Blocks>,
         path: &str,
         client: String,
     ) -> Result<Self, StreamError> {
-        let manifest = work.manifest();
-        let found = if path.is_empty() {
-            manifest.main_file()
-        } else {
-            manifest.find(path)
-        };
-        let (file, layout, media) = match found {
+        let (file, layout, media) = match work.manifest().find(path) {
             Some((index, entry)) => (index, entry.layout(), entry.media),
             None => return Err(StreamError::NoFile(path.chars().take(80).collect())),
         };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use crate::clone;
 use crate::context::Context;
 use crate::run;
 use crate::setup::{self, Need};
@@ -34,6 +35,7 @@ pub(crate) fn all(context: &Context) -> Result<PathBuf> {
 /// Builds only the web app.
 pub(crate) fn web(context: &Context) -> Result<()> {
     setup::ensure(context, &[Need::Web])?;
+    clone::claim(context)?;
     web::build(context)
 }
 

@@ -4,6 +4,7 @@
 
 use anyhow::{Result, bail};
 
+use crate::clone;
 use crate::context::Context;
 use crate::crates::{BROWSER, NATIVE};
 use crate::run;
@@ -12,6 +13,7 @@ use crate::setup::{self, Need};
 /// Runs all checks.
 pub(crate) fn run(context: &Context) -> Result<()> {
     setup::ensure(context, &[Need::Web, Need::Licences])?;
+    clone::claim(context)?;
     let strict = ["--", "--deny", "warnings"];
     let steps = [
         ("formatting", vec!["fmt", "--all", "--check"]),

@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod check;
+mod clone;
 mod context;
 mod counts;
 mod crates;

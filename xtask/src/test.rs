@@ -11,6 +11,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use crate::build;
+use crate::clone;
 use crate::context::Context;
 use crate::counts::Counts;
 use crate::crates::{MAY_TEST_IN_BROWSER, NATIVE};
@@ -106,6 +107,7 @@ pub(crate) fn run(context: &Context, only: &[&str]) -> Result<ExitCode> {
 fn native(context: &Context) -> Result<Counts> {
     let mut cargo = context.command("cargo");
     cargo.args(["test", "--no-fail-fast"]).args(NATIVE);
+    clone::claim(context)?;
     let (output, succeeded) = run::tee(&mut cargo)?;
     Ok(Counts::from_cargo(&output).settle(succeeded))
 }
@@ -140,6 +142,7 @@ fn wasm(context: &Context) -> Result<Counts> {
             context.root.join("xtask/webdriver.json"),
         )
         .env("WASM_BINDGEN_TEST_TIMEOUT", "120");
+    clone::claim(context)?;
     let (output, succeeded) = run::tee(&mut cargo)?;
     Ok(Counts::from_cargo(&output).settle(succeeded))
 }

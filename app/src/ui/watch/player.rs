@@ -14,7 +14,6 @@ use crate::{
     failure::{Failure, sentence, stream},
     format,
     retry::Retry,
-    route,
     ui::{
         api, dom,
         view::{El, effect, el},
@@ -154,10 +153,8 @@ pub(super) fn wire(player: El, screen: Screen) -> El {
         .on("error", on_error)
 }
 
-/// Sets the address as soon as a service worker answers for it; before, it would go to the relay, which has no plaintext.
-///
-/// The service worker knows the main file by the work alone, so the player starts while the page still reads and checks
-/// the manifest. A manifest that the page refuses takes the address away again.
+/// Sets the address as soon as there is a file and a service worker to answer for it. Before, it would go to the
+/// relay, which has no plaintext.
 fn feed(screen: Screen, controlled: Memo<bool>, progress: Rc<Progress>) {
     let file = Memo::new(move |_| {
         let chosen = screen.chosen.get();
@@ -166,34 +163,13 @@ fn feed(screen: Screen, controlled: Memo<bool>, progress: Rc<Progress>) {
                 .and_then(|work| work.playable.get(chosen).cloned())
         })
     });
-    let main = route::stream(&screen.content.to_string(), "");
     let mut before = None;
     effect(move || {
-        let attempt = screen.attempt.get();
-        if !controlled.get() {
-            return;
-        }
-        let video = screen.video();
-        let Some(file) = file.get() else {
-            let refused = screen.failure.with(Option::is_some);
-            if refused && before.take().is_some() {
-                let _ = video.remove_attribute("src");
-                video.load();
-            } else if !refused && before.is_none() {
-                video.set_src(&main);
-                before = Some(main.clone());
-            }
+        screen.attempt.track();
+        let (Some(file), true) = (file.get(), controlled.get()) else {
             return;
         };
-        let is_main = screen.work.with(|work| {
-            work.as_ref()
-                .is_some_and(|work| work.main == screen.chosen.get_untracked())
-        });
-        let started = before.as_ref() == Some(&main) && video.error().is_none();
-        if started && is_main && attempt == 0 {
-            before = Some(file.address);
-            return;
-        }
+        let video = screen.video();
         if before.as_ref() != Some(&file.address) {
             progress.resume.set(Resume {
                 seconds: 0.0,
