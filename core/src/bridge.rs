@@ -35,9 +35,6 @@ pub enum ToWorker {
     /// The first frame is shown: cache the shell for offline use now.
     #[n(3)]
     KeepShell,
-    /// Drop what was read of this work's manifest and pages; its blocks were cleared.
-    #[n(4)]
-    Forget(#[n(0)] ContentId),
     /// Drop whatever was read of any work; the store was cleared.
     #[n(5)]
     ForgetAll,

@@ -157,10 +157,6 @@ pub async fn message(data: JsValue, client: String, port: Option<MessagePort>) -
             worker.node().attach(port?, client);
             None
         }
-        ToWorker::Forget(content) => {
-            worker.forget(&content);
-            None
-        }
         ToWorker::ForgetAll => {
             worker.forget_all();
             None

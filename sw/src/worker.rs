@@ -127,8 +127,8 @@ impl Worker {
         &self.node
     }
 
-    /// Drops what was read of a work; its blocks were cleared.
-    pub(crate) fn forget(&self, content: &ContentId) {
+    /// Drops what was read of a work that did not open, so that the next request tries again.
+    fn forget(&self, content: &ContentId) {
         self.works.borrow_mut().retain(|(id, _)| id != content);
     }
 
