@@ -16,8 +16,8 @@ export async function publish({ samples, rounds, say }) {
   const source = await noise(GIB)
   // Both sides read from the page cache from the first round on.
   await run('b3sum', [source])
-  // What a round wrote stays until all are done: ext4 will not reuse an inode for seconds after its removal, and looking
-  // for others would be counted for whoever makes files next.
+  // What a round wrote stays until all are done: right after thousands of files were removed, making new ones took this
+  // file system about a millisecond each, which would be counted for whoever makes files next.
   const folders = []
   try {
     for (let round = 1; round <= rounds; round += 1) {
